@@ -1,0 +1,22 @@
+//! Thin-provisioned pools, volumes and snapshots on the kernel's dm-thin target, driven by ioctl.
+//!
+//! Modules depend one way, top to bottom: [`pool`] uses everything, [`dm`] uses only [`units`].
+//! Decisions live in [`plan`] and [`catalogue`], which hold no file descriptor, no clock and no log.
+#![deny(unsafe_code)]
+
+pub mod pool;
+
+pub mod catalogue;
+pub mod plan;
+
+pub mod journal;
+pub mod layout;
+pub mod metadata;
+
+pub mod block_device;
+
+#[allow(unsafe_code, reason = "the one place that calls ioctl; every block carries its argument")]
+pub mod dm;
+
+pub mod aligned;
+pub mod units;
