@@ -1,1 +1,32 @@
-//! metadata
+//! A reader of dm-thin's own metadata: what the kernel has on disk, never what it says it will do.
+//!
+//! Every block is checked before it is believed: checksum, own block number, flags, counts, key
+//! order. Nothing here writes to a pool; [`copy_closed`] and [`copy_held`] write image files.
+//!
+//! The live roots of an active pool may be read only between two equal superblocks, because the
+//! blocks below an old superblock are recycled after the next commit: [`prove_device`] does that.
+//! Longer reads need the pool closed, or a metadata snapshot ([`read_held_superblock`]).
+#![forbid(unsafe_code)]
+
+mod btree;
+mod checksum;
+mod details;
+mod error;
+mod field;
+mod mappings;
+mod node;
+mod proof;
+mod source;
+mod space_map;
+mod superblock;
+
+pub use details::{DeviceDetails, device_details, list_devices};
+pub use error::{KeyRange, MetadataError, NodeFault, SuperblockFault, Tree};
+pub use mappings::highest_mapped_block;
+pub use proof::{GroupProof, Proof, prove_device, prove_devices};
+pub use source::{BlockSource, ImageFile};
+pub use space_map::SpaceMapRoot;
+pub use superblock::{Superblock, SuperblockState, read_held_superblock, read_superblock};
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,305 @@
+//! What can be wrong with metadata, and what it takes away.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::block_device::DeviceError;
+use crate::units::{ThinId, UnitError};
+
+/// What a reader of metadata meets.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// The device did not give the block.
+    #[error("cannot read metadata block {block}: {source}")]
+    Device {
+        /// The first block asked for.
+        block: u64,
+        /// What the device said; it names the path.
+        source: DeviceError,
+    },
+    /// An image of metadata cannot be opened.
+    #[error("cannot open the metadata image {path}: {source}", path = path.display())]
+    OpenImage {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An image of metadata did not give the block.
+    #[error("cannot read block {block} of the metadata image {path}: {source}", path = path.display())]
+    ReadImage {
+        /// The file.
+        path: PathBuf,
+        /// The first block asked for.
+        block: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A block outside the device was asked for.
+    #[error(
+        "block {block} is beyond the end of {device}, which has {block_count} metadata blocks; \
+         was the device made smaller?"
+    )]
+    BeyondEnd {
+        /// The device or image.
+        device: String,
+        /// The block asked for.
+        block: u64,
+        /// How many blocks there are.
+        block_count: u64,
+    },
+    /// The first block holds nothing but zeros where a pool should be.
+    #[error(
+        "{device} holds no pool: its first 4 KiB are zero, and the kernel would format it; \
+         do not load a pool over it, restore a copy of its metadata first"
+    )]
+    Blank {
+        /// The device or image.
+        device: String,
+    },
+    /// A superblock failed a check.
+    #[error("the superblock in block {block} of {device} cannot be used: {fault}")]
+    Superblock {
+        /// The device or image.
+        device: String,
+        /// 0, or the held root.
+        block: u64,
+        /// The check that failed.
+        #[source]
+        fault: SuperblockFault,
+    },
+    /// A tree node failed a check.
+    #[error(
+        "metadata block {block} of {device} is damaged: {fault}; it led to {tree}, {keys}, which \
+         cannot be read; close the pool and repair its metadata onto a spare (thin_repair), or \
+         restore a copy",
+        keys = tree.keys(*keys)
+    )]
+    Node {
+        /// The device or image.
+        device: String,
+        /// The damaged block.
+        block: u64,
+        /// The tree that it is part of.
+        tree: Tree,
+        /// The keys that only this block leads to.
+        keys: KeyRange,
+        /// The check that failed.
+        #[source]
+        fault: NodeFault,
+    },
+    /// Other commits kept moving the superblock.
+    #[error(
+        "the pool on {device} committed during each of {attempts} attempts to read it; try again \
+         when it is less busy"
+    )]
+    Moving {
+        /// The device.
+        device: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+/// The check that a superblock failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SuperblockFault {
+    /// It is no dm-thin superblock.
+    #[error(
+        "its magic number is {found}, not {expected}: this is not dm-thin metadata, or its first \
+         block was overwritten"
+    )]
+    Magic {
+        /// The number found.
+        found: u64,
+        /// The number of dm-thin.
+        expected: u64,
+    },
+    /// Its bytes changed after the kernel wrote them.
+    #[error(
+        "its checksum is {stored:#010x} where its bytes give {computed:#010x}: repair the metadata \
+         onto a spare (thin_repair), or restore a copy"
+    )]
+    Checksum {
+        /// The checksum on it.
+        stored: u32,
+        /// The checksum of its bytes.
+        computed: u32,
+    },
+    /// It was written for another place.
+    #[error(
+        "it says that it is block {found}: the device is shifted, or it is a misdirected write"
+    )]
+    BlockNumber {
+        /// The block that it says it is.
+        found: u64,
+    },
+    /// Another format.
+    #[error("its format is version {found}; only version {expected} is understood")]
+    Version {
+        /// The version found.
+        found: u32,
+        /// The version understood.
+        expected: u32,
+    },
+    /// Features from a newer kernel.
+    #[error("it uses incompatible features ({flags:#x}) that need a newer release")]
+    IncompatFlags {
+        /// The feature bits.
+        flags: u32,
+    },
+    /// A data block size that dm-thin refuses.
+    #[error("its data block size is impossible: {0}")]
+    DataBlockSize(#[source] UnitError),
+    /// Metadata blocks of another length.
+    #[error("its metadata blocks are {found_bytes} bytes long; dm-thin has 4096 only")]
+    MetadataBlockSize {
+        /// The length found.
+        found_bytes: u64,
+    },
+}
+
+/// The check that a tree node failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NodeFault {
+    /// Its number is no block of the device.
+    #[error("there is no such block, the device has {block_count}")]
+    BeyondEnd {
+        /// How many blocks there are.
+        block_count: u64,
+    },
+    /// Its bytes changed after the kernel wrote them, or it is no tree node.
+    #[error(
+        "its checksum is {stored:#010x} where its bytes, as a tree node, give {computed:#010x}"
+    )]
+    Checksum {
+        /// The checksum on it.
+        stored: u32,
+        /// The checksum of its bytes.
+        computed: u32,
+    },
+    /// It was written for another place.
+    #[error("it says that it is block {found}")]
+    BlockNumber {
+        /// The block that it says it is.
+        found: u64,
+    },
+    /// Neither internal node nor leaf.
+    #[error("its flags are {flags:#x}, neither an internal node's nor a leaf's")]
+    Flags {
+        /// The flags found.
+        flags: u32,
+    },
+    /// It belongs to another tree.
+    #[error("its values are {found} bytes long, not {expected}: it belongs to another tree")]
+    ValueSize {
+        /// The length found.
+        found: u32,
+        /// The length in this tree.
+        expected: u32,
+    },
+    /// More room claimed than a block has.
+    #[error("it claims room for {max_entries} entries, more than a block has")]
+    MaxEntries {
+        /// The claim.
+        max_entries: u32,
+    },
+    /// More entries than room, or an internal node with none.
+    #[error("it claims {entries} entries and has room for {max_entries}")]
+    EntryCount {
+        /// The claim.
+        entries: u32,
+        /// The room.
+        max_entries: u32,
+    },
+    /// Keys that do not ascend.
+    #[error("key {index} is not above the key before it")]
+    KeyOrder {
+        /// The place of the key in the node.
+        index: usize,
+    },
+    /// A key outside what the parent promised.
+    #[error("it holds key {key}, which belongs elsewhere")]
+    KeyOutside {
+        /// The key.
+        key: u64,
+    },
+    /// A device number above 24 bits.
+    #[error("it names a thin device {key}, above the kernel's limit")]
+    ThinIdTooLarge {
+        /// The key.
+        key: u64,
+    },
+    /// It is its own ancestor.
+    #[error("the way to it passes through it already")]
+    Cycle,
+    /// Deeper than any tree that fits onto a device.
+    #[error("it lies {depth} levels deep, more than any real tree")]
+    TooDeep {
+        /// The depth.
+        depth: usize,
+    },
+}
+
+/// A tree inside the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tree {
+    /// The tree of device details.
+    Details,
+    /// The tree of device trees.
+    Devices,
+    /// One device's mappings.
+    Mappings(ThinId),
+}
+
+impl Tree {
+    /// The keys of `range`, in this tree's words.
+    fn keys(self, range: KeyRange) -> impl fmt::Display {
+        let noun = match self {
+            Self::Details | Self::Devices => "thin ids",
+            Self::Mappings(_) => "virtual blocks",
+        };
+        fmt::from_fn(move |f| match range.end {
+            Some(end) => write!(f, "{noun} {} to {}", range.first, end.saturating_sub(1)),
+            None => write!(f, "{noun} {} and above", range.first),
+        })
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Details => f.write_str("the details of thin devices"),
+            Self::Devices => f.write_str("the mappings of whole thin devices"),
+            Self::Mappings(id) => {
+                write!(f, "the mappings of thin device {id} and of what shares them with it")
+            }
+        }
+    }
+}
+
+/// The keys that a node may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyRange {
+    /// The first key.
+    pub first: u64,
+    /// The first key after it; `None` is no limit.
+    pub end: Option<u64>,
+}
+
+impl KeyRange {
+    /// Every key.
+    pub const ALL: Self = Self { first: 0, end: None };
+
+    /// Whether `key` is inside.
+    pub fn contains(self, key: u64) -> bool {
+        key >= self.first && self.end.is_none_or(|end| key < end)
+    }
+}
