@@ -103,6 +103,48 @@ pub enum MetadataError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// An image file cannot be written.
+    #[error(
+        "cannot write block {block} of the metadata image: {source}; check the space and the \
+         permissions where it goes"
+    )]
+    WriteImage {
+        /// The block.
+        block: u64,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The space maps find no room beside the trees.
+    #[error(
+        "the space maps do not fit beside the trees of {device} into {total_blocks} metadata \
+         blocks; check the number of data blocks, or grow the metadata device"
+    )]
+    NoRoom {
+        /// The device or image that is copied.
+        device: String,
+        /// How many blocks there are.
+        total_blocks: u64,
+    },
+    /// A pool that should be closed is being written.
+    #[error(
+        "the pool on {device} committed while its metadata was copied: it is open somewhere; \
+         close it, or copy it under a metadata snapshot"
+    )]
+    NotClosed {
+        /// The device.
+        device: String,
+    },
+    /// The metadata snapshot that was being copied is gone.
+    #[error(
+        "the metadata snapshot in block {block} of {device} is not held, so the copy may be \
+         mixed; reserve one and copy again"
+    )]
+    NotHeld {
+        /// The device.
+        device: String,
+        /// Where the snapshot was.
+        block: u64,
+    },
 }
 
 /// The check that a superblock failed.
@@ -235,6 +277,19 @@ pub enum NodeFault {
     ThinIdTooLarge {
         /// The key.
         key: u64,
+    },
+    /// It is part of the trees twice where nothing may be shared.
+    #[error("another part of the metadata uses it already")]
+    Reused,
+    /// A mapping to data that the data device does not have.
+    #[error("it maps virtual block {key} to data block {data_block}, the data device has {total}")]
+    DataBlockBeyondEnd {
+        /// The virtual block.
+        key: u64,
+        /// The data block.
+        data_block: u64,
+        /// How many data blocks there are.
+        total: u64,
     },
     /// It is its own ancestor.
     #[error("the way to it passes through it already")]

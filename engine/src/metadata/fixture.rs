@@ -1,13 +1,15 @@
 //! Images for tests, made and judged by thin-provisioning-tools.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use super::checksum::BlockKind;
-use super::field::{BLOCK_BYTES, put, put_u64};
+use super::field::{BLOCK_BYTES, put, put_u64, u32_at, u64_at};
 use super::source::BlockSource;
+use super::space_map::SpaceMapRoot;
 use super::superblock::{Superblock, SuperblockState, read_superblock};
 
 /// A run of mappings: first virtual block, first data block, length, time.
@@ -188,6 +190,146 @@ pub(super) fn hold(image: &mut Vec<u8>, block: u64) -> Superblock {
     patch(image, 0, BlockKind::Superblock, 56, &block.to_le_bytes());
     let live = superblock_of(image);
     super::read_held_superblock(image, &live).unwrap().unwrap()
+}
+
+/// The block of the mapping tree's root leaf where the tree of `id` is entered, and its offset.
+fn entry_of(image: &Vec<u8>, root: u64, id: u32, value_size: usize) -> (u64, usize) {
+    let start = usize::try_from(root).unwrap() * BLOCK_BYTES;
+    let node = &image[start..start + BLOCK_BYTES];
+    assert_eq!(u32_at(node, 4), 2, "these tests patch small pools, whose root is a leaf");
+    let entries = usize::try_from(u32_at(node, 16)).unwrap();
+    let room = usize::try_from(u32_at(node, 20)).unwrap();
+    let index = (0..entries).find(|n| u64_at(node, 32 + n * 8) == u64::from(id)).unwrap();
+    (root, 32 + room * 8 + index * value_size)
+}
+
+fn number_at(image: &mut [u8], block: u64, offset: usize) -> u64 {
+    u64_at(block_of(image, block), offset)
+}
+
+/// Makes device `to` a snapshot of device `from`; both must exist.
+pub(super) fn share(image: &mut Vec<u8>, from: u32, to: u32) {
+    let superblock = superblock_of(image);
+    for (root, value_size) in
+        [(superblock.data_mapping_root, 8), (superblock.device_details_root, 24)]
+    {
+        let (block, offset) = entry_of(image, root, from, value_size);
+        let value = number_at(image, block, offset);
+        let (block, offset) = entry_of(image, root, to, value_size);
+        patch(image, block, BlockKind::Node, offset, &value.to_le_bytes());
+    }
+}
+
+/// Gives device `id`, a snapshot with a tree of two levels, its own root and first leaf in the
+/// blocks from `free` on, and maps its first block to `data_block`.
+pub(super) fn diverge(image: &mut Vec<u8>, id: u32, free: u64, data_block: u64) {
+    let superblock = superblock_of(image);
+    let (top, top_offset) = entry_of(image, superblock.data_mapping_root, id, 8);
+    let root = number_at(image, top, top_offset);
+    let first_child = 32 + 252 * 8;
+    let leaf = number_at(image, root, first_child);
+    for (from, to) in [(root, free), (leaf, free + 1)] {
+        let bytes = block_of(image, from).to_vec();
+        block_of(image, to).copy_from_slice(&bytes);
+        patch(image, to, BlockKind::Node, 8, &to.to_le_bytes());
+    }
+    let mapping = (data_block << 24) | 1;
+    patch(image, free + 1, BlockKind::Node, first_child, &mapping.to_le_bytes());
+    patch(image, free, BlockKind::Node, first_child, &(free + 1).to_le_bytes());
+    patch(image, top, BlockKind::Node, top_offset, &free.to_le_bytes());
+}
+
+/// A pool of random devices that map the same few data blocks over and over.
+pub(super) fn random_pool(seed: u64, devices: u32, data_blocks: u64) -> Pool {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = move |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % limit
+    };
+    let devices = (0..devices).map(|n| {
+        let mut origin = 0;
+        let runs: Vec<Run> = (0..below(800))
+            .map(|_| {
+                let length = 1 + below(40);
+                origin += 1 + below(1 << 20);
+                let run = (
+                    origin,
+                    below(data_blocks - length + 1),
+                    length,
+                    u32::try_from(below(1 << 24)).unwrap(),
+                );
+                origin += length;
+                run
+            })
+            .collect();
+        Device {
+            id: n * 1000,
+            transaction: below(u64::MAX),
+            creation_time: u32::try_from(below(1 << 32)).unwrap(),
+            snap_time: u32::try_from(below(1 << 32)).unwrap(),
+            runs,
+        }
+    });
+    Pool { devices: devices.collect(), data_blocks, time: 0x00ff_ffff, ..Pool::default() }
+}
+
+/// Every count of a space map that is not zero, decoded bit by bit.
+pub(super) fn counts_of(
+    image: &Vec<u8>,
+    root: &SpaceMapRoot,
+    metadata: bool,
+) -> BTreeMap<u64, u32> {
+    let large: BTreeMap<u64, Vec<u8>> =
+        leaf_entries(image, root.ref_count_root).into_iter().collect();
+    let index: Vec<Vec<u8>> = if metadata {
+        let block = image.read_block(root.bitmap_root).unwrap();
+        assert_eq!(BlockKind::Index.compute(&block), BlockKind::stored(&block));
+        block[16..].chunks_exact(16).map(<[u8]>::to_vec).collect()
+    } else {
+        leaf_entries(image, root.bitmap_root).into_iter().map(|(_, value)| value).collect()
+    };
+    let mut counts = BTreeMap::new();
+    for (first, entry) in (0..root.total_blocks).step_by(16_320).zip(&index) {
+        let bitmap = image.read_block(u64_at(entry, 0)).unwrap();
+        assert_eq!(BlockKind::Bitmap.compute(&bitmap), BlockKind::stored(&bitmap));
+        assert_eq!(u64_at(&bitmap, 8), u64_at(entry, 0));
+        let mut free = 0;
+        for block in first..root.total_blocks.min(first + 16_320) {
+            let bit = usize::try_from(block - first).unwrap() * 2;
+            let word = u64_at(&bitmap, 16 + bit / 64 * 8);
+            let count = (word >> (bit % 64) & 1) * 2 + (word >> (bit % 64 + 1) & 1);
+            match count {
+                0 => free += 1,
+                3 => {
+                    counts.insert(block, u32_at(&large[&block], 0));
+                }
+                _ => {
+                    counts.insert(block, u32::try_from(count).unwrap());
+                }
+            }
+        }
+        assert_eq!(u32_at(entry, 8), free, "free blocks of the bitmap from {first}");
+    }
+    assert!(index.len() as u64 >= root.total_blocks.div_ceil(16_320));
+    counts
+}
+
+/// The entries of a tree's leaves, read without any check but the checksum.
+fn leaf_entries(image: &Vec<u8>, root: u64) -> Vec<(u64, Vec<u8>)> {
+    let node = image.read_block(root).unwrap();
+    assert_eq!(BlockKind::Node.compute(&node), BlockKind::stored(&node));
+    let [entries, room, value_size] =
+        [16, 20, 24].map(|offset| usize::try_from(u32_at(&node, offset)).unwrap());
+    let all = (0..entries).map(|n| {
+        let value = 32 + room * 8 + n * value_size;
+        (u64_at(&node, 32 + n * 8), node[value..value + value_size].to_vec())
+    });
+    if u32_at(&node, 4) == 2 {
+        return all.collect();
+    }
+    all.flat_map(|(_, child)| leaf_entries(image, u64_at(&child, 0))).collect()
 }
 
 /// A source that changes under the reader's hands.

@@ -9,21 +9,30 @@
 #![forbid(unsafe_code)]
 
 mod btree;
+mod census;
 mod checksum;
+mod copy;
 mod details;
 mod error;
 mod field;
+mod image_writer;
 mod mappings;
 mod node;
 mod proof;
+mod rebuild;
+mod reference_counts;
 mod source;
 mod space_map;
+mod space_map_writer;
 mod superblock;
+mod tree_writer;
 
+pub use copy::{CopyReport, copy_closed};
 pub use details::{DeviceDetails, device_details, list_devices};
 pub use error::{KeyRange, MetadataError, NodeFault, SuperblockFault, Tree};
 pub use mappings::highest_mapped_block;
 pub use proof::{GroupProof, Proof, prove_device, prove_devices};
+pub use rebuild::copy_held;
 pub use source::{BlockSource, ImageFile};
 pub use space_map::SpaceMapRoot;
 pub use superblock::{Superblock, SuperblockState, read_held_superblock, read_superblock};
