@@ -94,3 +94,86 @@ fn check(source: &dyn BlockSource) -> Result<(), MetadataError> {
     };
     census::count(source, &superblock, counted, &mut |_| Ok(())).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::checksum::BlockKind;
+    use super::super::fixture::{
+        Changing, hold, patch, random_pool, superblock_of, thin_check, thin_dump,
+    };
+    use super::*;
+    use crate::aligned::AlignedBuffer;
+
+    fn copy(source: &dyn BlockSource) -> Result<(Vec<u8>, CopyReport, u64), MetadataError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), [0xff; 10_000]).unwrap();
+        let mut last = (0, 0);
+        let report = copy_closed(source, file.as_file(), &mut |done, total| {
+            assert!(done > last.0 && done <= total);
+            last = (done, total);
+        })?;
+        assert_eq!(last, (source.block_count(), source.block_count()));
+        let sectors = file.as_file().metadata().unwrap().blocks();
+        Ok((fs::read(file.path()).unwrap(), report, sectors))
+    }
+
+    #[test]
+    fn a_copy_is_the_same_and_sparse() {
+        let mut image = random_pool(30, 9, 10_000).restore(4099);
+        image.extend_from_slice(&[0; 512]);
+        let (copied, report, sectors) = copy(&image).unwrap();
+        assert_eq!(copied[..], image[..4099 * BLOCK_BYTES], "whole blocks only");
+        assert!(report.damage.is_none());
+        assert!(report.written_blocks.get() < 1000);
+        assert!(sectors * 512 <= (report.written_blocks.get() + 64) * 4096, "{sectors} sectors");
+        thin_check(&copied);
+        assert_eq!(thin_dump(&copied), thin_dump(&image));
+    }
+
+    #[test]
+    fn a_held_root_is_copied_along() {
+        let mut image = random_pool(31, 3, 1000).restore(1024);
+        hold(&mut image, 1000);
+        assert_eq!(copy(&image).unwrap().0, image);
+    }
+
+    #[test]
+    fn damage_is_copied_and_reported() {
+        let image = random_pool(32, 3, 1000).restore(1024);
+        let superblock = superblock_of(&image);
+        for block in [0, superblock.device_details_root, superblock.data_mapping_root] {
+            let mut image = image.clone();
+            image[usize::try_from(block).unwrap() * BLOCK_BYTES + 60] ^= 1;
+            let (copied, report, _) = copy(&image).unwrap();
+            assert_eq!(copied, image);
+            let damage = report.damage.unwrap();
+            let (MetadataError::Node { block: named, .. }
+            | MetadataError::Superblock { block: named, .. }) = damage
+            else {
+                panic!("{damage}")
+            };
+            assert_eq!(named, block);
+        }
+    }
+
+    #[test]
+    fn a_pool_that_commits_is_not_closed() {
+        let reads = AtomicU32::new(0);
+        let source =
+            Changing(random_pool(33, 3, 1000).restore(1024), |block, bytes: AlignedBuffer| {
+                let mut image = bytes.to_vec();
+                if block == 0 && reads.fetch_add(1, Ordering::Relaxed) > 1 {
+                    patch(&mut image, 0, BlockKind::Superblock, 48, &[0xee]);
+                }
+                AlignedBuffer::padded(&image, BLOCK_BYTES)
+            });
+        let error = copy(&source).unwrap_err();
+        assert!(matches!(error, MetadataError::NotClosed { .. }), "{error}");
+        let blank = vec![0; 8192];
+        assert!(matches!(copy(&blank), Err(MetadataError::Blank { .. })));
+    }
+}

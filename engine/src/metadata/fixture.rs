@@ -193,14 +193,14 @@ pub(super) fn hold(image: &mut Vec<u8>, block: u64) -> Superblock {
 }
 
 /// The block of the mapping tree's root leaf where the tree of `id` is entered, and its offset.
-fn entry_of(image: &Vec<u8>, root: u64, id: u32, value_size: usize) -> (u64, usize) {
+fn entry_of(image: &[u8], root: u64, id: u32, value_size: usize) -> (u64, usize) {
     let start = usize::try_from(root).unwrap() * BLOCK_BYTES;
     let node = &image[start..start + BLOCK_BYTES];
     assert_eq!(u32_at(node, 4), 2, "these tests patch small pools, whose root is a leaf");
     let entries = usize::try_from(u32_at(node, 16)).unwrap();
-    let room = usize::try_from(u32_at(node, 20)).unwrap();
+    let max_entries = usize::try_from(u32_at(node, 20)).unwrap();
     let index = (0..entries).find(|n| u64_at(node, 32 + n * 8) == u64::from(id)).unwrap();
-    (root, 32 + room * 8 + index * value_size)
+    (root, 32 + max_entries * 8 + index * value_size)
 }
 
 fn number_at(image: &mut [u8], block: u64, offset: usize) -> u64 {
@@ -320,10 +320,10 @@ pub(super) fn counts_of(
 fn leaf_entries(image: &Vec<u8>, root: u64) -> Vec<(u64, Vec<u8>)> {
     let node = image.read_block(root).unwrap();
     assert_eq!(BlockKind::Node.compute(&node), BlockKind::stored(&node));
-    let [entries, room, value_size] =
+    let [entries, max_entries, value_size] =
         [16, 20, 24].map(|offset| usize::try_from(u32_at(&node, offset)).unwrap());
     let all = (0..entries).map(|n| {
-        let value = 32 + room * 8 + n * value_size;
+        let value = 32 + max_entries * 8 + n * value_size;
         (u64_at(&node, 32 + n * 8), node[value..value + value_size].to_vec())
     });
     if u32_at(&node, 4) == 2 {

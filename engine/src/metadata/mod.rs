@@ -39,3 +39,5 @@ pub use superblock::{Superblock, SuperblockState, read_held_superblock, read_sup
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod hostile;

@@ -169,3 +169,72 @@ fn check_counts(
 fn to_size(field: u32) -> usize {
     usize::try_from(field).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::{put, put_u32, put_u64};
+    use super::*;
+
+    const RANGE: KeyRange = KeyRange { first: 10, end: Some(100) };
+
+    /// A leaf of three entries in block 7.
+    fn leaf() -> AlignedBuffer {
+        let mut bytes = AlignedBuffer::zeroed(BLOCK_BYTES);
+        put_u32(&mut bytes, FLAGS, LEAF);
+        put_u64(&mut bytes, BLOCK_NUMBER, 7);
+        put_u32(&mut bytes, ENTRY_COUNT, 3);
+        put_u32(&mut bytes, MAX_ENTRIES, 252);
+        put_u32(&mut bytes, VALUE_SIZE, 8);
+        for (index, key) in [10, 20, 99].into_iter().enumerate() {
+            put_u64(&mut bytes, KEYS + index * U64_BYTES, key);
+            put_u64(&mut bytes, KEYS + 252 * U64_BYTES + index * U64_BYTES, key * 1000);
+        }
+        bytes
+    }
+
+    fn parse_with(offset: usize, field: &[u8]) -> Result<Node, NodeFault> {
+        let mut bytes = leaf();
+        put(&mut bytes, offset, field);
+        BlockKind::Node.seal(&mut bytes);
+        Node::parse(7, bytes, 8, RANGE)
+    }
+
+    #[test]
+    fn finds_the_largest_key_not_above() {
+        let node = parse_with(0, &[]).unwrap();
+        let found: Vec<_> = [0, 9, 10, 19, 20, 98, 99, u64::MAX].map(|key| node.find(key)).into();
+        assert_eq!(found, [None, None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)]);
+        assert_eq!((node.number(2), node.value(1)), (99_000, &20_000_u64.to_le_bytes()[..]));
+        assert_eq!(node.child_keys(0), KeyRange { first: 10, end: Some(20) });
+        assert_eq!(node.child_keys(2), KeyRange { first: 99, end: Some(100) });
+    }
+
+    #[test]
+    fn every_damaged_field_is_named() {
+        let fault = |offset, field: &[u8]| parse_with(offset, field).unwrap_err();
+        assert_eq!(fault(BLOCK_NUMBER, &[8]), NodeFault::BlockNumber { found: 8 });
+        assert_eq!(fault(FLAGS, &[0]), NodeFault::Flags { flags: 0 });
+        assert_eq!(fault(FLAGS, &[3]), NodeFault::Flags { flags: 3 });
+        assert_eq!(fault(VALUE_SIZE, &[24]), NodeFault::ValueSize { found: 24, expected: 8 });
+        assert_eq!(fault(MAX_ENTRIES, &[255]), NodeFault::MaxEntries { max_entries: 255 });
+        assert_eq!(fault(MAX_ENTRIES, &[2]), NodeFault::EntryCount { entries: 3, max_entries: 2 });
+        let too_many = NodeFault::EntryCount { entries: 253, max_entries: 252 };
+        assert_eq!(fault(ENTRY_COUNT, &[253]), too_many);
+        assert_eq!(fault(KEYS + U64_BYTES, &[10]), NodeFault::KeyOrder { index: 1 });
+        assert_eq!(fault(KEYS, &[9]), NodeFault::KeyOutside { key: 9 });
+        assert_eq!(fault(KEYS + 2 * U64_BYTES, &[100]), NodeFault::KeyOutside { key: 100 });
+        let mut empty = leaf();
+        put_u32(&mut empty, FLAGS, INTERNAL);
+        put_u32(&mut empty, ENTRY_COUNT, 0);
+        BlockKind::Node.seal(&mut empty);
+        let nothing = NodeFault::EntryCount { entries: 0, max_entries: 252 };
+        assert_eq!(Node::parse(7, empty, 8, RANGE).unwrap_err(), nothing);
+        for offset in [0, FLAGS, PADDING, KEYS, BLOCK_BYTES - 1] {
+            let mut bytes = leaf();
+            BlockKind::Node.seal(&mut bytes);
+            bytes[offset] ^= 0x80;
+            let fault = Node::parse(7, bytes, 8, RANGE).unwrap_err();
+            assert!(matches!(fault, NodeFault::Checksum { .. }), "{offset}: {fault}");
+        }
+    }
+}
