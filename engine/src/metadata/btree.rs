@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{KeyRange, MetadataError, NodeFault, Tree};
+use super::error::{KeyRange, MetadataError, Tree};
+use super::fault::NodeFault;
 use super::node::Node;
 use super::source::BlockSource;
 

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::btree::{Visitor, damage, walk};
 use super::details::thin_id;
-use super::error::{KeyRange, MetadataError, NodeFault, Tree};
+use super::error::{KeyRange, MetadataError, Tree};
+use super::fault::NodeFault;
 use super::mappings::TIME_BITS;
 use super::node::Node;
 use super::reference_counts::ReferenceCounts;

@@ -102,8 +102,9 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::super::checksum::BlockKind;
+    use super::super::field::u64_at;
     use super::super::fixture::{
-        Changing, hold, patch, random_pool, superblock_of, thin_check, thin_dump,
+        Changing, block_of, hold, patch, random_pool, superblock_of, thin_check, thin_dump,
     };
     use super::*;
     use crate::aligned::AlignedBuffer;
@@ -132,6 +133,15 @@ mod tests {
         assert!(sectors * 512 <= (report.written_blocks.get() + 64) * 4096, "{sectors} sectors");
         thin_check(&copied);
         assert_eq!(thin_dump(&copied), thin_dump(&image));
+    }
+
+    #[test]
+    fn the_judge_sees_a_wrong_count() {
+        let (mut copied, ..) = copy(&random_pool(3, 2, 100).restore(1024)).unwrap();
+        let index = superblock_of(&copied).metadata_space_map.bitmap_root;
+        let bitmap = u64_at(&block_of(&mut copied, index)[16..], 0);
+        patch(&mut copied, bitmap, BlockKind::Bitmap, 16, &[0x55]);
+        assert!(std::panic::catch_unwind(|| thin_check(&copied)).is_err());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::btree::{self, Visitor, lookup_many};
-use super::error::{KeyRange, MetadataError, NodeFault, Tree};
+use super::error::{KeyRange, MetadataError, Tree};
+use super::fault::NodeFault;
 use super::field::{U32_BYTES, U64_BYTES, u32_at, u64_at};
 use super::node::Node;
 use super::source::BlockSource;

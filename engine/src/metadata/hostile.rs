@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::checksum::BlockKind;
-use super::error::{KeyRange, NodeFault};
+use super::error::KeyRange;
+use super::fault::NodeFault;
 use super::field::BLOCK_BYTES;
 use super::fixture::{Device, Pool, block_of, patch, superblock_of};
 use super::node::Node;

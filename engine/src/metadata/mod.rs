@@ -14,6 +14,7 @@ mod checksum;
 mod copy;
 mod details;
 mod error;
+mod fault;
 mod field;
 mod image_writer;
 mod mappings;
@@ -29,7 +30,8 @@ mod tree_writer;
 
 pub use copy::{CopyReport, copy_closed};
 pub use details::{DeviceDetails, device_details, list_devices};
-pub use error::{KeyRange, MetadataError, NodeFault, SuperblockFault, Tree};
+pub use error::{KeyRange, MetadataError, Tree};
+pub use fault::{NodeFault, SuperblockFault};
 pub use mappings::highest_mapped_block;
 pub use proof::{GroupProof, Proof, prove_device, prove_devices};
 pub use rebuild::copy_held;

@@ -1,7 +1,8 @@
 //! One node of a B-tree, checked before anything in it is believed.
 
 use super::checksum::BlockKind;
-use super::error::{KeyRange, NodeFault};
+use super::error::KeyRange;
+use super::fault::NodeFault;
 use super::field::{BLOCK_BYTES, U32_BYTES, U64_BYTES, u32_at, u64_at};
 use crate::aligned::AlignedBuffer;
 

@@ -95,7 +95,7 @@ mod tests {
     use std::fs;
 
     use super::super::checksum::BlockKind;
-    use super::super::error::NodeFault;
+    use super::super::fault::NodeFault;
     use super::super::fixture::{
         Changing, Device, Pool, block_of, counts_of, hold, patch, random_pool, share,
         superblock_of, thin_check, thin_dump,
@@ -289,6 +289,5 @@ mod tests {
         let held = hold(&mut image, 1000);
         let error = copy(&image, &held, 1 << 20).unwrap_err();
         assert!(matches!(error, MetadataError::Node { fault: NodeFault::Reused, .. }), "{error}");
-        assert!(block_of(&mut image, root).len() == 4096);
     }
 }

@@ -1,7 +1,8 @@
 //! The superblock: block 0, and its copy under a metadata snapshot.
 
 use super::checksum::BlockKind;
-use super::error::{MetadataError, SuperblockFault};
+use super::error::MetadataError;
+use super::fault::SuperblockFault;
 use super::field::{U32_BYTES, U64_BYTES, bytes_at, put_u64, u32_at, u64_at};
 use super::source::BlockSource;
 use super::space_map::SpaceMapRoot;
