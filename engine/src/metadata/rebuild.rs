@@ -97,8 +97,8 @@ mod tests {
     use super::super::checksum::BlockKind;
     use super::super::fault::NodeFault;
     use super::super::fixture::{
-        Changing, Device, Pool, block_of, counts_of, hold, patch, random_pool, share,
-        superblock_of, thin_check, thin_dump,
+        Changing, Device, Pool, counts_of, hold, patch, random_pool, share, superblock_of,
+        thin_check, thin_dump,
     };
     use super::*;
     use crate::aligned::AlignedBuffer;
