@@ -1,0 +1,82 @@
+# The front door. `make` alone lists what there is.
+#
+# Every build uses the same target and flags, so that nothing is compiled twice, and the flags make static
+# programs, so that what was built on any host runs in the guest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+export CARGO_BUILD_TARGET := $(TARGET)
+export RUSTFLAGS := -C target-feature=+crt-static
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+DEBUG := $(CARGO_TARGET_DIR)/$(TARGET)/debug
+RELEASE := $(CARGO_TARGET_DIR)/$(TARGET)/release
+GUEST := $(DEBUG)/thinly-guest
+# The programs a user installs, as options of the guest runner; it takes those that exist.
+PROGRAMS := --bin-if-built $(RELEASE)/thinly --bin-if-built $(RELEASE)/thinly-csi
+
+# The kernel of the guest: 6.12 or 6.1.
+KERNEL ?= 6.12
+export KERNEL
+# The fresh disks of `make vm`.
+DISKS ?= 10G 10G
+# A part of a kernel test's name.
+T ?=
+export T
+# Taken as it stands, so that `make vm CMD='echo $HOME'` means the guest's.
+override CMD := $(value CMD)
+export CMD
+
+.PHONY: help deps build guest runner vm test test-native test-doc test-kernel lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+deps: ## install what the test bed needs (Debian, Ubuntu)
+	@tools/guest/deps.sh
+
+build: ## build the programs a user installs
+	cargo build --release
+
+runner:
+	@cargo build --quiet --package thinly-guest
+
+guest: deps runner ## build the guest's images, once
+	@$(GUEST) build
+
+vm: deps runner build ## CMD='...': run a command in a fresh guest with DISKS; without CMD: a shell
+	@DISKS='$(DISKS)' $(GUEST) run --log $(PROGRAMS) --cargo-tests thinly-tests $${CMD:+-- "$$CMD"}
+
+test: ## every test: native, documentation, kernel
+	@$(MAKE) --no-print-directory test-native
+	@$(MAKE) --no-print-directory test-doc
+	@$(MAKE) --no-print-directory test-kernel
+
+test-native: ## the tests that need no particular kernel
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --exclude thinly-tests --no-tests=pass; \
+	else \
+		cargo test --workspace --exclude thinly-tests --lib --bins --tests; \
+	fi
+
+test-doc: ## the examples in the documentation
+	cargo test --workspace --doc
+
+test-kernel: deps runner build ## the kernel tests in the guest; T=name picks, KERNEL=6.1 changes the kernel
+	@$(GUEST) test --package thinly-tests $(PROGRAMS) $${T:+--filter "$$T"}
+
+lint: ## format, clippy, documentation, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny check; \
+	else \
+		echo 'cargo-deny is not installed: licences and advisories were not checked'; \
+	fi
+
+clean: ## remove what cargo built (the guest's images stay in the cache)
+	cargo clean
