@@ -1,1 +1,25 @@
-//! catalogue
+//! The truth about names, sizes and intent: pure records and the state that they add up to.
+//!
+//! [`Catalogue::apply`] is the only way to change the state. It either applies a record whole or
+//! refuses it with the state untouched, so the same function serves replay, recovery and the live
+//! path. Nothing here holds a file descriptor, a clock or a log.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod checkpoint;
+mod ids;
+mod name;
+mod record;
+mod state;
+mod volume;
+
+#[cfg(test)]
+mod golden;
+
+pub use apply::ApplyError;
+pub use checkpoint::ReplayError;
+pub use ids::IdAllocator;
+pub use name::{NameError, PoolName, VolumeName, is_path_safe};
+pub use record::{PoolDevice, PoolIdentity, RECORD_VERSION, Record, RecordError, SnapshotMember};
+pub use state::{Catalogue, Epoch};
+pub use volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};

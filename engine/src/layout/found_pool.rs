@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use thiserror::Error;
 use uuid::Uuid;
 
 use super::error::LayoutError;
@@ -28,10 +29,11 @@ pub struct FoundDevice {
 }
 
 /// Something about a pool's devices that somebody should look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ScanProblem {
     /// One copy of a label does not count; the next rewrite mends it.
+    #[error("the {copy} copy of the label on {path} does not count ({why}); the other one is used", path = path.display())]
     OneCopyTorn {
         /// The device.
         path: PathBuf,
@@ -41,6 +43,7 @@ pub enum ScanProblem {
         why: LabelDamage,
     },
     /// Two nodes say that they are the same device.
+    #[error("{first} and {second} both say that they are device {device}; detach the copy", first = first.display(), second = second.display())]
     Duplicate {
         /// The device's uuid.
         device: Uuid,
@@ -50,6 +53,7 @@ pub enum ScanProblem {
         second: PathBuf,
     },
     /// A device is shorter than it was.
+    #[error("{path} has {has} bytes and had {labelled} when it joined the pool; give it its length back", path = path.display())]
     Shrunk {
         /// The device.
         path: PathBuf,
@@ -59,6 +63,7 @@ pub enum ScanProblem {
         has: Bytes,
     },
     /// The labels do not agree about something that is the pool's.
+    #[error("the label on {path} disagrees with the pool's newest one about the {field}", path = path.display())]
     Disagreement {
         /// The device whose label differs from the pool's newest one.
         path: PathBuf,
@@ -111,6 +116,15 @@ impl FoundPool {
             }
         }
         Ok(())
+    }
+
+    /// Leaves only some devices, and judges them anew: a duplicate that is left out is no problem.
+    pub fn keep(&mut self, wanted: impl Fn(&FoundDevice) -> bool) {
+        let mut devices = std::mem::take(&mut self.devices);
+        devices.retain(wanted);
+        let again = Self::of_devices(devices);
+        self.problems = again.as_ref().map_or_else(Vec::new, |pool| pool.problems.clone());
+        self.devices = again.map_or_else(Vec::new, |pool| pool.devices);
     }
 
     fn of_devices(devices: Vec<FoundDevice>) -> Option<Self> {

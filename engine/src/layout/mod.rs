@@ -14,6 +14,7 @@ mod error;
 mod extent_map;
 mod extent_record;
 mod facts;
+mod filesystem;
 mod found_pool;
 mod gpt;
 mod label;
@@ -40,6 +41,7 @@ pub use self::gpt::{
 pub use error::LayoutError;
 pub use extent_map::{DeviceSpace, ExtentError, ExtentMap, Placement};
 pub use facts::{DeviceFacts, Holder, PartitionFacts};
+pub use filesystem::{FilesystemFacts, filesystem_of};
 pub use found_pool::{FoundDevice, FoundPool, ScanProblem};
 pub use label::{JournalPlacement, Label, LabelState, POOL_NAME_BYTES_MAX};
 pub use label_device::{read_labels, wipe_labels, write_labels};

@@ -27,6 +27,22 @@ pub fn highest_mapped_block(
     Ok(last.map(|(virtual_block, _)| virtual_block))
 }
 
+/// The data block that holds one virtual block of a device; `None` when it is not mapped.
+pub fn mapped_data_block(
+    source: &dyn BlockSource,
+    superblock: &Superblock,
+    id: ThinId,
+    virtual_block: u64,
+) -> Result<Option<u64>, MetadataError> {
+    let key = u64::from(id.get());
+    let top = btree::lookup(source, Tree::Devices, superblock.data_mapping_root, key)?;
+    let Some(root) = top.map(|value| u64_at(&value, 0)) else {
+        return Ok(None);
+    };
+    let mapping = btree::lookup(source, Tree::Mappings(id), root, virtual_block)?;
+    Ok(mapping.map(|value| u64_at(&value, 0) >> TIME_BITS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::checksum::BlockKind;

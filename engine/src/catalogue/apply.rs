@@ -1,0 +1,324 @@
+//! One record, applied whole or refused whole.
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::name::VolumeName;
+use super::record::{Record, SnapshotMember};
+use super::state::{Catalogue, Epoch};
+use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
+use crate::units::{Bytes, ThinId};
+
+/// A record that contradicts the state. On the live path it is a user's mistake (a name taken
+/// twice); in a replay it means that the journal was not written by this code.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The name is taken.
+    #[error("the name {name:?} is taken by another volume or snapshot; choose another one")]
+    NameTaken {
+        /// The name.
+        name: VolumeName,
+    },
+    /// The identity is taken.
+    #[error("volume {uuid} exists already")]
+    UuidTaken {
+        /// The identity.
+        uuid: Uuid,
+    },
+    /// No such volume.
+    #[error("there is no volume {uuid}")]
+    NoVolume {
+        /// The identity.
+        uuid: Uuid,
+    },
+    /// The thin id is spoken for.
+    #[error("thin id {id} is in use by a volume, a tombstone or an orphan")]
+    IdTaken {
+        /// The id.
+        id: ThinId,
+    },
+    /// The thin id has no tombstone or orphan entry to end.
+    #[error("thin id {id} is neither a tombstone nor an orphan")]
+    NotDead {
+        /// The id.
+        id: ThinId,
+    },
+    /// The volume is in a state in which this cannot happen.
+    #[error("volume {uuid} is {state}, so this change cannot apply")]
+    WrongState {
+        /// The volume.
+        uuid: Uuid,
+        /// Its state in words.
+        state: &'static str,
+    },
+    /// A volume never shrinks.
+    #[error("volume {uuid} has {current} bytes and cannot shrink to {requested}")]
+    Shrink {
+        /// The volume.
+        uuid: Uuid,
+        /// What it has.
+        current: Bytes,
+        /// What was asked for.
+        requested: Bytes,
+    },
+    /// Writers must count upwards.
+    #[error("writer epoch {found} follows {expected}; the journal is out of order")]
+    EpochOrder {
+        /// The last epoch in the state.
+        expected: u64,
+        /// The epoch in the record.
+        found: u64,
+    },
+    /// The first record of a checkpoint is not the pool's identity, or comes twice.
+    #[error("the pool's identity stands in the wrong place of the journal")]
+    Identity,
+}
+
+impl Catalogue {
+    /// Checks a record without applying it.
+    pub fn check(&self, record: &Record) -> Result<(), ApplyError> {
+        match record {
+            Record::PoolCreated(_) => Err(ApplyError::Identity),
+            Record::DeviceAdded(_) | Record::SegmentsAdded(_) => Ok(()),
+            Record::Opened { epoch, .. } => self.check_epoch(self.epoch.number() + 1, *epoch),
+            Record::Released { epoch, .. } => self.check_epoch(self.epoch.number(), *epoch),
+            Record::VolumeCreated { uuid, name, .. } => self.check_new(*uuid, name),
+            Record::VolumeReady { uuid, thin_id, .. } => {
+                self.check_pending(*uuid)?;
+                self.check_free(*thin_id)
+            }
+            Record::SnapshotsCreated { members, .. } => self.check_members(members),
+            Record::CloneCreated { uuid, name, size, source, thin_id, .. } => {
+                self.check_new(*uuid, name)?;
+                self.check_free(*thin_id)?;
+                self.check_growth(*source, *size)
+            }
+            Record::Resized { uuid, size } => self.check_growth(*uuid, *size),
+            Record::Renamed { uuid, name } => {
+                self.expect(*uuid)?;
+                self.check_name(name)
+            }
+            Record::RolledBack { uuid, thin_id, .. } => {
+                self.expect(*uuid)?;
+                self.check_free(*thin_id)
+            }
+            Record::Deleted { uuid }
+            | Record::Lost { uuid }
+            | Record::Found { uuid }
+            | Record::ContentChanged { uuid, .. } => self.expect(*uuid).map(drop),
+            Record::Tombstoned { thin_id, .. } => self.check_not_owned(*thin_id),
+            Record::Orphaned { thin_id } => self.check_free(*thin_id),
+            Record::Reaped { thin_id } => {
+                if self.tombstones.contains_key(thin_id) || self.orphans.contains(thin_id) {
+                    Ok(())
+                } else {
+                    Err(ApplyError::NotDead { id: *thin_id })
+                }
+            }
+            Record::Checkpointed(volume) => {
+                self.check_new(volume.uuid, &volume.name)?;
+                volume.thin.id().map_or(Ok(()), |id| self.check_free(id))
+            }
+        }
+    }
+
+    /// Applies a record, or refuses it and changes nothing.
+    pub fn apply(&mut self, record: Record) -> Result<(), ApplyError> {
+        self.check(&record)?;
+        match record {
+            Record::PoolCreated(_) => {}
+            Record::DeviceAdded(device) => self.devices.push(device),
+            Record::SegmentsAdded(segments) => self.segments.extend(segments),
+            Record::Opened { epoch, from, to } => self.epoch = Epoch::Opened { epoch, from, to },
+            Record::Released { epoch, transaction_id } => {
+                self.epoch = Epoch::Released { epoch, transaction_id };
+            }
+            Record::Reaped { thin_id } => {
+                self.tombstones.remove(&thin_id);
+                self.orphans.remove(&thin_id);
+            }
+            Record::Tombstoned { thin_id, reason } => {
+                self.orphans.remove(&thin_id);
+                self.tombstones.insert(thin_id, reason);
+            }
+            Record::Orphaned { thin_id } => {
+                self.orphans.insert(thin_id);
+            }
+            Record::SnapshotsCreated { group, created_at, members } => {
+                for member in members {
+                    self.insert_snapshot(member, created_at, group.clone());
+                }
+            }
+            volume_change => self.apply_to_volume(volume_change),
+        }
+        Ok(())
+    }
+
+    fn apply_to_volume(&mut self, record: Record) {
+        match record {
+            Record::VolumeCreated { uuid, name, size, created_at } => {
+                self.insert(Volume::blank(uuid, name, size, created_at));
+            }
+            Record::CloneCreated { uuid, name, size, created_at, source, thin_id } => {
+                let content = self.content_of(source);
+                let kind = VolumeKind::Clone { source };
+                let thin = ThinState::Ready(thin_id);
+                self.insert(Volume { uuid, name, size, created_at, kind, thin, content });
+            }
+            Record::Checkpointed(volume) => self.insert(volume),
+            Record::VolumeReady { uuid, thin_id, touched } => {
+                self.set_thin(uuid, thin_id);
+                if touched {
+                    self.change(uuid, |volume| volume.content = Content::Touched);
+                }
+            }
+            Record::Resized { uuid, size } => self.change(uuid, |volume| volume.size = size),
+            Record::Renamed { uuid, name } => self.rename(uuid, name),
+            Record::RolledBack { uuid, snapshot, thin_id } => {
+                self.bury(uuid, TombstoneReason::RolledBack);
+                self.set_thin(uuid, thin_id);
+                let content = self.content_of(snapshot);
+                self.change(uuid, |volume| volume.content = content);
+            }
+            Record::Deleted { uuid } => {
+                self.bury(uuid, TombstoneReason::Deleted);
+                if let Some(volume) = self.volumes.remove(&uuid) {
+                    self.names.remove(&volume.name);
+                }
+            }
+            Record::Lost { uuid } => self.change(uuid, |volume| {
+                volume.thin = volume.thin.id().map_or(ThinState::Pending, ThinState::Lost);
+            }),
+            Record::Found { uuid } => self.change(uuid, |volume| {
+                volume.thin = volume.thin.id().map_or(ThinState::Pending, ThinState::Ready);
+            }),
+            Record::ContentChanged { uuid, content } => {
+                self.change(uuid, |volume| volume.content = content);
+            }
+            // The others are no changes of a volume: `apply` has dealt with them.
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, volume: Volume) {
+        self.names.insert(volume.name.clone(), volume.uuid);
+        if let Some(id) = volume.thin.id() {
+            self.owners.insert(id, volume.uuid);
+        }
+        self.volumes.insert(volume.uuid, volume);
+    }
+
+    fn insert_snapshot(&mut self, member: SnapshotMember, at: Timestamp, group: Option<GroupTag>) {
+        let Some(origin) = self.volumes.get(&member.origin) else { return };
+        let snapshot = Volume {
+            uuid: member.uuid,
+            name: member.name,
+            size: origin.size,
+            created_at: at,
+            kind: VolumeKind::Snapshot {
+                origin: origin.uuid,
+                origin_name: origin.name.clone(),
+                group,
+            },
+            thin: ThinState::Ready(member.thin_id),
+            content: origin.content.clone(),
+        };
+        self.insert(snapshot);
+    }
+
+    fn set_thin(&mut self, uuid: Uuid, id: ThinId) {
+        self.owners.insert(id, uuid);
+        self.change(uuid, |volume| volume.thin = ThinState::Ready(id));
+    }
+
+    fn rename(&mut self, uuid: Uuid, name: VolumeName) {
+        if let Some(volume) = self.volumes.get_mut(&uuid) {
+            self.names.remove(&volume.name);
+            self.names.insert(name.clone(), uuid);
+            volume.name = name;
+        }
+    }
+
+    /// Turns a volume's thin id, if it has one, into a tombstone.
+    fn bury(&mut self, uuid: Uuid, reason: TombstoneReason) {
+        if let Some(id) = self.volumes.get(&uuid).and_then(|volume| volume.thin.id()) {
+            self.owners.remove(&id);
+            self.tombstones.insert(id, reason);
+        }
+    }
+
+    fn change(&mut self, uuid: Uuid, change: impl FnOnce(&mut Volume)) {
+        if let Some(volume) = self.volumes.get_mut(&uuid) {
+            change(volume);
+        }
+    }
+
+    fn content_of(&self, uuid: Uuid) -> Content {
+        self.volumes.get(&uuid).map_or(Content::Touched, |volume| volume.content.clone())
+    }
+
+    fn expect(&self, uuid: Uuid) -> Result<&Volume, ApplyError> {
+        self.volumes.get(&uuid).ok_or(ApplyError::NoVolume { uuid })
+    }
+
+    fn check_name(&self, name: &VolumeName) -> Result<(), ApplyError> {
+        if self.names.contains_key(name) {
+            return Err(ApplyError::NameTaken { name: name.clone() });
+        }
+        Ok(())
+    }
+
+    fn check_new(&self, uuid: Uuid, name: &VolumeName) -> Result<(), ApplyError> {
+        self.check_name(name)?;
+        if self.volumes.contains_key(&uuid) {
+            return Err(ApplyError::UuidTaken { uuid });
+        }
+        Ok(())
+    }
+
+    fn check_free(&self, id: ThinId) -> Result<(), ApplyError> {
+        if self.knows(id) { Err(ApplyError::IdTaken { id }) } else { Ok(()) }
+    }
+
+    fn check_not_owned(&self, id: ThinId) -> Result<(), ApplyError> {
+        if self.owners.contains_key(&id) { Err(ApplyError::IdTaken { id }) } else { Ok(()) }
+    }
+
+    fn check_pending(&self, uuid: Uuid) -> Result<(), ApplyError> {
+        match self.expect(uuid)?.thin {
+            ThinState::Pending => Ok(()),
+            ThinState::Ready(_) => Err(ApplyError::WrongState { uuid, state: "ready" }),
+            ThinState::Lost(_) => Err(ApplyError::WrongState { uuid, state: "lost" }),
+        }
+    }
+
+    fn check_growth(&self, uuid: Uuid, requested: Bytes) -> Result<(), ApplyError> {
+        let current = self.expect(uuid)?.size;
+        if requested < current {
+            return Err(ApplyError::Shrink { uuid, current, requested });
+        }
+        Ok(())
+    }
+
+    fn check_members(&self, members: &[SnapshotMember]) -> Result<(), ApplyError> {
+        for (index, member) in members.iter().enumerate() {
+            self.expect(member.origin)?;
+            self.check_new(member.uuid, &member.name)?;
+            self.check_free(member.thin_id)?;
+            for earlier in &members[..index] {
+                if earlier.name == member.name {
+                    return Err(ApplyError::NameTaken { name: member.name.clone() });
+                }
+                if earlier.thin_id == member.thin_id {
+                    return Err(ApplyError::IdTaken { id: member.thin_id });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_epoch(&self, expected: u64, found: u64) -> Result<(), ApplyError> {
+        if expected == found { Ok(()) } else { Err(ApplyError::EpochOrder { expected, found }) }
+    }
+}

@@ -1,0 +1,239 @@
+//! The state as records, and records as the state.
+
+use thiserror::Error;
+
+use super::apply::ApplyError;
+use super::record::{Record, RecordError};
+use super::state::{Catalogue, Epoch};
+
+/// A journal whose records do not add up to a state.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// A record does not decode.
+    #[error("record {index}: {source}")]
+    Record {
+        /// Its place in the journal.
+        index: usize,
+        /// Why.
+        source: RecordError,
+    },
+    /// A record contradicts those before it.
+    #[error("record {index} contradicts those before it: {source}")]
+    Apply {
+        /// Its place in the journal.
+        index: usize,
+        /// Why.
+        source: ApplyError,
+    },
+    /// There is no record at all.
+    #[error("the journal holds no record; use `thinly pool restore` or `thinly pool salvage`")]
+    Empty,
+}
+
+impl Catalogue {
+    /// The records that rebuild this state, in order. The epoch comes last, so that "the last
+    /// record is `Released`" means the same in a checkpoint as in the log after it.
+    pub fn checkpoint(&self) -> Vec<Record> {
+        let mut records = vec![Record::PoolCreated(self.pool.clone())];
+        records.extend(self.devices.iter().cloned().map(Record::DeviceAdded));
+        if !self.segments.is_empty() {
+            records.push(Record::SegmentsAdded(self.segments.clone()));
+        }
+        records.extend(self.volumes().cloned().map(Record::Checkpointed));
+        records.extend(
+            self.tombstones
+                .iter()
+                .map(|(&thin_id, &reason)| Record::Tombstoned { thin_id, reason }),
+        );
+        records.extend(self.orphans.iter().map(|&thin_id| Record::Orphaned { thin_id }));
+        records.push(match self.epoch {
+            Epoch::Opened { epoch, from, to } => Record::Opened { epoch, from, to },
+            Epoch::Released { epoch, transaction_id } => Record::Released { epoch, transaction_id },
+        });
+        records
+    }
+
+    /// Rebuilds the state from a checkpoint and the log after it.
+    pub fn replay<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, ReplayError> {
+        let mut state: Option<Self> = None;
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let record =
+                Record::decode(payload).map_err(|source| ReplayError::Record { index, source })?;
+            let applied = match (&mut state, record) {
+                (None, Record::PoolCreated(pool)) => {
+                    state = Some(Self::new(pool));
+                    Ok(())
+                }
+                (None, _) => Err(ApplyError::Identity),
+                (Some(state), record) => state.replay_one(record),
+            };
+            applied.map_err(|source| ReplayError::Apply { index, source })?;
+        }
+        state.ok_or(ReplayError::Empty)
+    }
+
+    /// A checkpoint carries the epoch as it stood; only there may the number jump.
+    fn replay_one(&mut self, record: Record) -> Result<(), ApplyError> {
+        let fresh = self.epoch.number() == 0;
+        match record {
+            Record::Opened { epoch, from, to } if fresh => {
+                self.epoch = Epoch::Opened { epoch, from, to };
+                Ok(())
+            }
+            Record::Released { epoch, transaction_id } if fresh => {
+                self.epoch = Epoch::Released { epoch, transaction_id };
+                Ok(())
+            }
+            record => self.apply(record),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::super::record::PoolIdentity;
+    use super::super::{PoolName, ThinState, Timestamp, TombstoneReason, VolumeName};
+    use super::*;
+    use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
+
+    fn empty() -> Catalogue {
+        Catalogue::new(PoolIdentity {
+            uuid: Uuid::from_u128(1),
+            name: PoolName::new("p0").unwrap(),
+            created_at: Timestamp(1),
+            block_size: BlockSize::DEFAULT,
+            extent: Bytes::new(4 << 20),
+            discard_passdown: true,
+        })
+    }
+
+    fn name(n: u8) -> VolumeName {
+        VolumeName::new(&format!("v{n}")).unwrap()
+    }
+
+    fn uuid(n: u8) -> Uuid {
+        Uuid::from_u128(u128::from(n) + 100)
+    }
+
+    fn id(n: u8) -> ThinId {
+        ThinId::new(u32::from(n)).unwrap()
+    }
+
+    /// Records over few names and ids, so that many of them clash.
+    fn any_record() -> impl Strategy<Value = Record> {
+        let n = 0_u8..6;
+        prop_oneof![
+            (n.clone(), n.clone(), 1_u64..9).prop_map(|(u, v, size)| Record::VolumeCreated {
+                uuid: uuid(u),
+                name: name(v),
+                size: Bytes::new(size),
+                created_at: Timestamp(0)
+            }),
+            (n.clone(), n.clone()).prop_map(|(u, i)| Record::VolumeReady {
+                uuid: uuid(u),
+                thin_id: id(i),
+                touched: false
+            }),
+            (n.clone(), n.clone(), n.clone(), n.clone()).prop_map(|(u, v, s, i)| {
+                Record::CloneCreated {
+                    uuid: uuid(u),
+                    name: name(v),
+                    size: Bytes::new(9),
+                    created_at: Timestamp(0),
+                    source: uuid(s),
+                    thin_id: id(i),
+                }
+            }),
+            (n.clone(), n.clone())
+                .prop_map(|(u, v)| Record::Renamed { uuid: uuid(u), name: name(v) }),
+            (n.clone(), n.clone(), n.clone()).prop_map(|(u, s, i)| Record::RolledBack {
+                uuid: uuid(u),
+                snapshot: uuid(s),
+                thin_id: id(i)
+            }),
+            n.clone().prop_map(|u| Record::Deleted { uuid: uuid(u) }),
+            n.clone().prop_map(|i| Record::Tombstoned {
+                thin_id: id(i),
+                reason: TombstoneReason::UnknownFate
+            }),
+            n.clone().prop_map(|i| Record::Reaped { thin_id: id(i) }),
+            n.clone().prop_map(|i| Record::Orphaned { thin_id: id(i) }),
+            n.clone().prop_map(|u| Record::Lost { uuid: uuid(u) }),
+            n.prop_map(|u| Record::Found { uuid: uuid(u) }),
+            (1_u64..5).prop_map(|epoch| Record::Opened {
+                epoch,
+                from: TransactionId::new(epoch - 1),
+                to: TransactionId::new(epoch)
+            }),
+        ]
+    }
+
+    fn assert_consistent(state: &Catalogue) {
+        assert_eq!(state.names.len(), state.volumes.len());
+        let with_id = state.volumes.values().filter(|volume| volume.thin.id().is_some());
+        assert_eq!(state.owners.len(), with_id.count());
+        for (id, owner) in &state.owners {
+            assert_eq!(state.volumes[owner].thin.id(), Some(*id));
+            assert!(!state.tombstones.contains_key(id), "{id} is alive and dead");
+            assert!(!state.orphans.contains(id), "{id} is alive and an orphan");
+        }
+        for (name, uuid) in &state.names {
+            assert_eq!(&state.volumes[uuid].name, name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_sequence_keeps_the_indexes_true_and_survives_a_checkpoint(
+            records in prop::collection::vec(any_record(), 0..60)
+        ) {
+            let mut state = empty();
+            for record in records {
+                let before = state.clone();
+                if state.apply(record).is_err() {
+                    prop_assert_eq!(&state, &before, "a refusal must change nothing");
+                }
+                assert_consistent(&state);
+            }
+            let encoded: Vec<Vec<u8>> = state.checkpoint().iter().map(Record::encode).collect();
+            let again = Catalogue::replay(encoded.iter().map(Vec::as_slice)).unwrap();
+            prop_assert_eq!(again, state);
+        }
+    }
+
+    #[test]
+    fn a_deleted_volume_leaves_its_id_as_a_tombstone_until_reaped() {
+        let mut state = empty();
+        let created = Record::VolumeCreated {
+            uuid: uuid(0),
+            name: name(0),
+            size: Bytes::new(1),
+            created_at: Timestamp(0),
+        };
+        state.apply(created).unwrap();
+        state.apply(Record::VolumeReady { uuid: uuid(0), thin_id: id(3), touched: true }).unwrap();
+        assert_eq!(state.volume(uuid(0)).unwrap().thin, ThinState::Ready(id(3)));
+        state.apply(Record::Deleted { uuid: uuid(0) }).unwrap();
+        assert!(state.knows(id(3)));
+        state.apply(Record::Reaped { thin_id: id(3) }).unwrap();
+        assert!(!state.knows(id(3)));
+    }
+
+    #[test]
+    fn a_volume_never_shrinks() {
+        let mut state = empty();
+        let created = Record::VolumeCreated {
+            uuid: uuid(0),
+            name: name(0),
+            size: Bytes::new(9),
+            created_at: Timestamp(0),
+        };
+        state.apply(created).unwrap();
+        let shrunk = state.apply(Record::Resized { uuid: uuid(0), size: Bytes::new(8) });
+        assert!(matches!(shrunk, Err(ApplyError::Shrink { .. })));
+    }
+}

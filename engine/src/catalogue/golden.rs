@@ -1,0 +1,155 @@
+//! Every record's encoding, held against bytes that were written once and for all.
+//!
+//! `testdata/records-v1.txt` has a line a record: its bytes in hexadecimal, then its debug text. A
+//! release that reads or writes any of them differently cannot open the pools of an earlier one.
+//! A new variant is a new line at the end, written by `THINLY_BLESS=1 cargo test golden`; a changed
+//! line is a broken promise.
+
+use uuid::Uuid;
+
+use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};
+use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
+use super::{PoolName, VolumeName};
+use crate::layout::{Extents, Role, Segment};
+use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/catalogue/testdata/records-v1.txt");
+
+fn uuid(n: u128) -> Uuid {
+    Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_ee00 + n)
+}
+
+fn name(text: &str) -> VolumeName {
+    VolumeName::new(text).unwrap()
+}
+
+fn id(n: u32) -> ThinId {
+    ThinId::new(n).unwrap()
+}
+
+fn pool_records() -> Vec<Record> {
+    vec![
+        Record::PoolCreated(PoolIdentity {
+            uuid: uuid(0),
+            name: PoolName::new("fast").unwrap(),
+            created_at: Timestamp(1_700_000_000_123),
+            block_size: BlockSize::DEFAULT,
+            extent: Bytes::new(4 << 20),
+            discard_passdown: true,
+        }),
+        Record::DeviceAdded(PoolDevice { uuid: uuid(1), index: 1, size: Bytes::new(1 << 40) }),
+        Record::SegmentsAdded(vec![Segment {
+            role: Role::Data,
+            logical_start: Extents::new(0),
+            device: uuid(1),
+            device_start: Extents::new(9),
+            count: Extents::new(1000),
+        }]),
+        Record::Opened { epoch: 7, from: TransactionId::new(41), to: TransactionId::new(42) },
+        Record::Released { epoch: 7, transaction_id: TransactionId::new(42) },
+    ]
+}
+
+fn volume_records() -> Vec<Record> {
+    let created_at = Timestamp(1_700_000_001_000);
+    let group = GroupTag { uuid: uuid(9), name: name("nightly") };
+    let member = SnapshotMember {
+        uuid: uuid(3),
+        name: name("web-1@monday"),
+        origin: uuid(2),
+        thin_id: id(5),
+    };
+    let size = Bytes::new(10 << 30);
+    let filesystem = || (String::from("ext4"), uuid(8));
+    let (fs, fs_uuid) = filesystem();
+    vec![
+        Record::VolumeCreated { uuid: uuid(2), name: name("web-1"), size, created_at },
+        Record::VolumeReady { uuid: uuid(2), thin_id: id(4), touched: true },
+        Record::SnapshotsCreated { group: Some(group), created_at, members: vec![member] },
+        Record::CloneCreated {
+            uuid: uuid(4),
+            name: name("copy"),
+            size,
+            created_at,
+            source: uuid(3),
+            thin_id: id(16_777_215),
+        },
+        Record::Resized { uuid: uuid(2), size: Bytes::new(11 << 30) },
+        Record::Renamed { uuid: uuid(2), name: name("\u{fc}ber") },
+        Record::RolledBack { uuid: uuid(2), snapshot: uuid(3), thin_id: id(6) },
+        Record::Deleted { uuid: uuid(2) },
+        Record::Tombstoned { thin_id: id(7), reason: TombstoneReason::Deleted },
+        Record::Tombstoned { thin_id: id(7), reason: TombstoneReason::UnknownFate },
+        Record::Tombstoned { thin_id: id(7), reason: TombstoneReason::Unclaimed },
+        Record::Tombstoned { thin_id: id(7), reason: TombstoneReason::RolledBack },
+        Record::Reaped { thin_id: id(7) },
+        Record::Orphaned { thin_id: id(8) },
+        Record::Lost { uuid: uuid(2) },
+        Record::Found { uuid: uuid(2) },
+        Record::ContentChanged { uuid: uuid(2), content: Content::Touched },
+        Record::ContentChanged {
+            uuid: uuid(2),
+            content: Content::Formatting { filesystem: fs.clone(), filesystem_uuid: fs_uuid },
+        },
+        Record::ContentChanged {
+            uuid: uuid(2),
+            content: Content::Formatted { filesystem: fs, filesystem_uuid: fs_uuid },
+        },
+        Record::Checkpointed(Volume {
+            uuid: uuid(2),
+            name: name("web-1"),
+            size,
+            created_at,
+            kind: VolumeKind::Snapshot { origin: uuid(1), origin_name: name("o"), group: None },
+            thin: ThinState::Lost(id(4)),
+            content: Content::Blank,
+        }),
+        Record::Checkpointed(Volume {
+            uuid: uuid(2),
+            name: name("web-1"),
+            size,
+            created_at,
+            kind: VolumeKind::Clone { source: uuid(1) },
+            thin: ThinState::Ready(id(4)),
+            content: Content::Touched,
+        }),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().collect();
+    let pair = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+#[test]
+fn golden_records_are_read_and_written_as_ever() {
+    let records: Vec<Record> = pool_records().into_iter().chain(volume_records()).collect();
+    let lines: String =
+        records.iter().map(|record| format!("{} {record:?}\n", hex(&record.encode()))).collect();
+    if std::env::var_os("THINLY_BLESS").is_some() {
+        std::fs::write(FILE, &lines).unwrap();
+    }
+    let golden = std::fs::read_to_string(FILE).unwrap();
+    assert_eq!(lines, golden, "an encoding changed");
+    for (line, record) in golden.lines().zip(records) {
+        let (bytes, _) = line.split_once(' ').unwrap();
+        assert_eq!(Record::decode(&unhex(bytes)).unwrap(), record);
+    }
+}
+
+#[test]
+fn a_record_with_bytes_left_over_or_missing_is_refused() {
+    for record in volume_records() {
+        let mut bytes = record.encode();
+        assert!(Record::decode(&bytes[..bytes.len() - 1]).is_err(), "{record:?}");
+        bytes.push(0);
+        assert!(Record::decode(&bytes).is_err(), "{record:?}");
+        bytes[0] = 99;
+        assert!(Record::decode(&bytes).unwrap_err().to_string().contains("version 99"));
+    }
+}

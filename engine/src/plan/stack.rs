@@ -1,0 +1,75 @@
+//! The tables of a pool's devices, from the catalogue: never from what the kernel holds.
+
+use uuid::Uuid;
+
+use crate::block_device::DeviceNumber;
+use crate::dm::{
+    DeviceReference, LinearTable, PoolFeature, TableLine, Target, ThinPoolTable, ThinTable,
+};
+use crate::layout::LinearSegment;
+use crate::units::{BlockSize, DataBlocks, Sectors, ThinId};
+
+/// What the thin-pool's table needs.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolGeometry {
+    /// The metadata linear.
+    pub metadata: DeviceNumber,
+    /// The data linear.
+    pub data: DeviceNumber,
+    /// The data linear's length.
+    pub data_length: Sectors,
+    /// The pool's block size.
+    pub block_size: BlockSize,
+    /// Whether discards reach the disks.
+    pub discard_passdown: bool,
+}
+
+/// The table of a linear device; `None` names a device that is not there.
+pub fn linear_table(
+    segments: &[LinearSegment],
+    number_of: impl Fn(Uuid) -> Option<DeviceNumber>,
+) -> Option<Vec<TableLine>> {
+    segments
+        .iter()
+        .map(|segment| {
+            let device = DeviceReference::from(number_of(segment.device)?);
+            Some(TableLine {
+                start: segment.logical_start,
+                length: segment.length,
+                target: Target::Linear(LinearTable { device, offset: segment.device_offset }),
+            })
+        })
+        .collect()
+}
+
+/// The thin-pool's table. New blocks are zeroed (no tenant sees another's data) and a full pool
+/// queues writes, which leaves the kernel's minute to grow it.
+pub fn pool_table(geometry: &PoolGeometry) -> Vec<TableLine> {
+    let blocks = geometry.block_size.blocks_floor(geometry.data_length.to_bytes());
+    let features =
+        if geometry.discard_passdown { Vec::new() } else { vec![PoolFeature::NoDiscardPassdown] };
+    vec![TableLine {
+        start: Sectors::ZERO,
+        length: geometry.data_length,
+        target: Target::ThinPool(ThinPoolTable {
+            metadata: DeviceReference::from(geometry.metadata),
+            data: DeviceReference::from(geometry.data),
+            block_size: geometry.block_size,
+            low_water_mark: DataBlocks::new(blocks.get() / 10),
+            features: features.into_iter().collect(),
+        }),
+    }]
+}
+
+/// The table of one thin device.
+pub fn thin_table(pool: DeviceNumber, id: ThinId, length: Sectors) -> Vec<TableLine> {
+    vec![TableLine {
+        start: Sectors::ZERO,
+        length,
+        target: Target::Thin(ThinTable {
+            pool: DeviceReference::from(pool),
+            id,
+            external_origin: None,
+        }),
+    }]
+}
