@@ -1,1 +1,44 @@
-//! pool
+//! Pools and their volumes: the interface of the engine, and the only module that has effects.
+//!
+//! [`Engine`] finds, creates, opens and closes pools; [`Pool`] is the claim to change one. What to
+//! do is decided in [`crate::plan`]; `execute` does it, step by step, in one loop.
+#![forbid(unsafe_code)]
+
+mod activate;
+mod backup;
+mod claim;
+mod close;
+mod copy_metadata;
+mod create;
+mod engine;
+mod error;
+mod execute;
+mod handle;
+mod inspect;
+mod kernel;
+mod links;
+mod located;
+mod locks;
+mod mounts;
+mod open;
+mod part;
+mod reap;
+mod report;
+mod salvage;
+mod segmented;
+mod snapshots;
+mod stack;
+mod stacking;
+mod suspended;
+mod view;
+mod volumes;
+
+pub use activate::VolumeAccess;
+pub use backup::RestoreReport;
+pub use create::CreatePool;
+pub use engine::Engine;
+pub use error::{ExitClass, PoolError};
+pub use handle::{Counters, Pool, SNAPSHOT_TIME_MAX};
+pub use reap::{ReapProgress, ReapReport};
+pub use salvage::{SalvageReport, SalvagedVolume};
+pub use view::{DeviceView, PoolState, PoolView, Usage, VolumeState, VolumeView};

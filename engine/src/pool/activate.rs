@@ -1,0 +1,151 @@
+//! Devices for volumes: activate and deactivate.
+
+use std::thread;
+use std::time::Duration;
+
+use super::error::PoolError;
+use super::handle::Pool;
+use super::kernel::ThinDevice;
+use super::links::{remove_link, write_link};
+use super::view::VolumeView;
+use crate::catalogue::{Content, ThinState, Volume, VolumeName};
+use crate::plan::{
+    Access, Operation, activate, activate_pending, admit, allocate_pending, deactivate, thin_table,
+};
+use crate::units::ThinId;
+
+/// How a volume is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeAccess {
+    /// As a block device for anybody to write: from now on anything may be on it.
+    ReadWrite,
+    /// As a block device that refuses writes.
+    ReadOnly,
+    /// To the caller alone, who records what it does to the content (a driver that formats).
+    Internal,
+}
+
+/// Something that scans block devices may hold a node for a moment after its last real user.
+const BUSY_TRIES: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+impl Pool {
+    /// Makes the device of a volume, and its link. Repeating it is harmless.
+    pub fn activate(
+        &self,
+        name: &VolumeName,
+        access: VolumeAccess,
+    ) -> Result<VolumeView, PoolError> {
+        let (_lock, volume) = self.lock_one(name)?;
+        match self.thin_device(&volume)? {
+            Some(device) if device.uuid != Some(self.names.volume_uuid(volume.uuid)?) => {
+                return Err(PoolError::DeviceInUse { device: device.name.to_string() });
+            }
+            Some(device) if device.live => self.refresh(&volume, &device)?,
+            Some(device) => {
+                // Left behind between create and resume: nobody can have it open.
+                self.dm.remove(&device.name)?;
+                self.make_device(&volume, access)?;
+            }
+            None => self.make_device(&volume, access)?,
+        }
+        if let Some(device) = self.thin_device(&self.find(name)?)? {
+            write_link(&self.link_of(&volume), &device.node());
+        }
+        self.volume(name)
+    }
+
+    fn make_device(&self, volume: &Volume, access: VolumeAccess) -> Result<(), PoolError> {
+        let length = volume.size.to_sectors_exact()?;
+        match volume.thin {
+            ThinState::Lost(id) => Err(PoolError::VolumeLost { name: volume.name.clone(), id }),
+            ThinState::Ready(id) => {
+                self.admit(Operation::Activate)?;
+                let access = match access {
+                    VolumeAccess::ReadOnly => Access::ReadOnly,
+                    VolumeAccess::ReadWrite if volume.content == Content::Blank => {
+                        Access::FirstTouch
+                    }
+                    VolumeAccess::ReadWrite | VolumeAccess::Internal => Access::ReadWrite,
+                };
+                self.execute(&activate(volume.uuid, id, length, access))
+            }
+            ThinState::Pending => {
+                self.admit(Operation::Allocate)?;
+                let touched = access == VolumeAccess::ReadWrite;
+                self.with_ids(1, |ids| {
+                    self.execute(&activate_pending(volume.uuid, ids[0], length, touched))
+                })
+            }
+        }
+    }
+
+    /// Runs `work` with reserved thin ids and settles them afterwards, however it ends.
+    pub(super) fn with_ids<T>(
+        &self,
+        count: usize,
+        work: impl FnOnce(&[ThinId]) -> Result<T, PoolError>,
+    ) -> Result<T, PoolError> {
+        let ids = self.reserve_ids(count)?;
+        let result = work(&ids);
+        self.settle_ids(&ids);
+        result
+    }
+
+    /// Gives a pending volume its thin id without a device: the first snapshot or clone of one.
+    pub(super) fn allocate(&self, volume: &Volume) -> Result<ThinId, PoolError> {
+        self.admit(Operation::Allocate)?;
+        self.with_ids(1, |ids| {
+            self.execute(&allocate_pending(volume.uuid, ids[0]))?;
+            Ok(ids[0])
+        })
+    }
+
+    /// Makes an active device what the catalogue says: tables are never trusted to be right.
+    fn refresh(&self, volume: &Volume, device: &ThinDevice) -> Result<(), PoolError> {
+        if device.suspended {
+            return Err(super::volumes::suspended_elsewhere(&volume.name, device));
+        }
+        let length = volume.size.to_sectors_exact()?;
+        if self.live_length(device)? == length {
+            return Ok(());
+        }
+        self.admit(Operation::Resize)?;
+        self.announce()?;
+        let table = thin_table(self.pool_number, device.id, length);
+        self.dm.load(&device.name, &table, device.read_only)?;
+        self.reload(&device.name)
+    }
+
+    /// Removes the device of a volume, and its link. Refused while anybody has it open.
+    pub fn deactivate(&self, name: &VolumeName) -> Result<VolumeView, PoolError> {
+        let (_lock, volume) = self.lock_one(name)?;
+        admit(self.health()?.0, Operation::Deactivate)?;
+        self.remove_device(&volume)?;
+        self.volume(name)
+    }
+
+    /// Removes a volume's device if it has one; the caller holds its lock.
+    pub(super) fn remove_device(&self, volume: &Volume) -> Result<(), PoolError> {
+        for attempt in 1.. {
+            let Some(device) = self.thin_device(volume)? else { break };
+            if device.open_count == 0 {
+                match self.execute(&deactivate(device.id)) {
+                    Ok(()) => break,
+                    Err(PoolError::Dm(error)) if error.is_busy() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if attempt == BUSY_TRIES {
+                return Err(PoolError::VolumeInUse {
+                    name: volume.name.clone(),
+                    device: device.node(),
+                    count: device.open_count,
+                });
+            }
+            thread::sleep(BUSY_PAUSE);
+        }
+        remove_link(&self.link_of(volume));
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Taking a pool out of the kernel, and off its disks.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::error::PoolError;
+use super::handle::Pool;
+use super::located::Located;
+use super::open::{attach, is_open};
+use super::stack::remove;
+use crate::block_device::{Access, BlockDevice};
+use crate::catalogue::Volume;
+use crate::dm::Dm;
+use crate::layout::{Label, LabelState, wipe_labels, write_labels};
+
+/// Removing a thin waits for an RCU grace period; waits in parallel share one.
+const PARALLEL_REMOVALS: usize = 32;
+
+/// Removes every device of a pool. Refused, with everything left as it was, while a volume is open.
+pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError> {
+    let pool = attach(dm, located)?;
+    let active = pool.active_volumes()?;
+    pool.refuse_open(&active)?;
+    pool.remove_thins(&active)?;
+    pool.release_epoch()?;
+    let Pool { dm, names, metadata, journal, .. } = pool;
+    drop(metadata);
+    for name in [&names.pool_device, &names.data, &names.metadata] {
+        remove(&*dm, name)?;
+    }
+    // The claim goes last: until here nobody else could attach.
+    drop(journal);
+    remove(&*dm, &names.journal)
+}
+
+/// Wipes a pool. The labels say so first: what a crash leaves is recognised and finished.
+pub(super) fn destroy(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError> {
+    located.found.require_sound()?;
+    if is_open(&**dm, located)? {
+        close(dm, located)?;
+    }
+    // The claim on every disk at once, before anything is written.
+    let disks = located
+        .found
+        .devices
+        .iter()
+        .map(|device| Ok((BlockDevice::open(&device.path, Access::Exclusive)?, &device.label)))
+        .collect::<Result<Vec<(BlockDevice, &Label)>, PoolError>>()?;
+    for (disk, label) in &disks {
+        let (state, generation) = (LabelState::Destroying, label.generation + 1);
+        write_labels(disk, &Label { state, generation, ..(*label).clone() })?;
+    }
+    for (disk, label) in &disks {
+        for placement in &label.placements {
+            disk.zero_range(placement.offset.get(), placement.length.get())?;
+        }
+        for segment in &label.segments {
+            if let Some(offset) = segment.device_offset(label.extent_bytes) {
+                disk.zero_range(offset.get(), label.extent_bytes.get().min(1 << 20))?;
+            }
+        }
+    }
+    for (disk, _) in &disks {
+        wipe_labels(disk)?;
+    }
+    Ok(())
+}
+
+impl Pool {
+    /// Volumes that have a device in the kernel.
+    pub(super) fn active_volumes(&self) -> Result<Vec<Volume>, PoolError> {
+        let listed = self.dm.list(&self.names.name_prefix(), &self.names.uuid_prefix())?;
+        let catalogue = self.catalogue();
+        Ok(listed
+            .iter()
+            .filter_map(|device| self.names.thin_id_of(&device.name))
+            .filter_map(|id| catalogue.owner(id).cloned())
+            .collect())
+    }
+
+    fn refuse_open(&self, active: &[Volume]) -> Result<(), PoolError> {
+        for volume in active {
+            match self.thin_device(volume)? {
+                Some(device) if device.open_count > 0 => {
+                    return Err(PoolError::VolumeInUse {
+                        name: volume.name.clone(),
+                        device: device.node(),
+                        count: device.open_count,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_thins(&self, active: &[Volume]) -> Result<(), PoolError> {
+        for batch in active.chunks(PARALLEL_REMOVALS) {
+            thread::scope(|scope| {
+                let removals: Vec<_> = batch
+                    .iter()
+                    .map(|volume| scope.spawn(move || self.remove_device(volume)))
+                    .collect();
+                removals.into_iter().try_for_each(|removal| match removal.join() {
+                    Ok(removed) => removed,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+            })?;
+        }
+        // What is left belongs to no volume: a reaper or an activation that died.
+        let listed = self.dm.list(&self.names.name_prefix(), &self.names.uuid_prefix())?;
+        for device in &listed {
+            if self.names.thin_id_of(&device.name).is_some() {
+                remove(&*self.dm, &device.name)?;
+            }
+        }
+        Ok(())
+    }
+}

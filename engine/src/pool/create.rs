@@ -1,0 +1,253 @@
+//! Making a pool. Everything that can refuse does so before the first byte is written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::claim::claim;
+use super::error::PoolError;
+use super::kernel::node_of;
+use super::located::{Located, length_of, linear_segments};
+use super::stack::Stack;
+use super::volumes::now;
+use crate::block_device::{Access, BlockDevice};
+use crate::catalogue::{Catalogue, PoolDevice, PoolIdentity, PoolName, Record};
+use crate::dm::Dm;
+use crate::dm::block::reread_partitions;
+use crate::journal::Journal;
+use crate::layout::{
+    DeviceFacts, DeviceOffer, FoundPool, GptImage, Label, LabelState, LayoutError, LinearSegment,
+    PoolOptions, PoolPlan, Role, System, check_usable_all, needs_partition, plan_pool, scan_labels,
+    wait_for_partition, wipe_labels, write_gpt, write_labels,
+};
+use crate::plan::{Health, PoolGeometry, pool_table};
+use crate::units::{BlockSize, Bytes};
+
+/// How long a new partition's node may take.
+const PARTITION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is cleared at both ends of a device: every signature that a scanner knows lies there.
+const WIPED_BYTES: u64 = 1 << 20;
+
+/// A pool to be made.
+#[derive(Debug, Clone)]
+pub struct CreatePool {
+    /// Its name.
+    pub name: PoolName,
+    /// The disks, partitions or logical volumes for data (and metadata, unless it has its own).
+    pub devices: Vec<PathBuf>,
+    /// A faster device for metadata and journal.
+    pub metadata_device: Option<PathBuf>,
+    /// The data block size, fixed for life.
+    pub block_size: BlockSize,
+    /// The metadata's length; by formula when `None`.
+    pub metadata_size: Option<Bytes>,
+    /// Whether what is on the devices may be overwritten. Never overrides a mount or a user.
+    pub force: bool,
+    /// Whether whole disks are used without a partition table.
+    pub raw: bool,
+}
+
+/// A device that will be part of the pool.
+struct Member {
+    facts: DeviceFacts,
+    partition: bool,
+    offer: DeviceOffer,
+}
+
+/// Makes a pool and leaves it open in the kernel.
+pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolError> {
+    refuse_taken_name(&request.name)?;
+    let members = members(request)?;
+    let offers: Vec<DeviceOffer> = members.iter().map(|member| member.offer).collect();
+    let options = PoolOptions {
+        block_size: request.block_size,
+        metadata_bytes: request.metadata_size,
+        ..PoolOptions::default()
+    };
+    let plan = plan_pool(&offers, &options)?;
+    let identity = PoolIdentity {
+        uuid: Uuid::new_v4(),
+        name: request.name.clone(),
+        created_at: now(),
+        block_size: request.block_size,
+        extent: plan.map.extent_bytes(),
+        discard_passdown: members.iter().all(|member| member.facts.discards),
+    };
+    let nodes = prepare_devices(&members, request.name.as_str())?;
+    let made = make_pool(dm, &identity, &plan, &nodes);
+    if made.is_err() {
+        // Nothing of worth can be on them: the pool never reached its first volume.
+        for node in &nodes {
+            let _ = BlockDevice::open(node, Access::Exclusive).map(|disk| wipe_labels(&disk));
+        }
+    }
+    made
+}
+
+fn refuse_taken_name(name: &PoolName) -> Result<(), PoolError> {
+    let scan = scan_labels(&System::default())?;
+    match scan.pools.iter().find(|pool| pool.name == name.as_str()) {
+        Some(pool) => Err(PoolError::PoolExists { pool: name.clone(), uuid: pool.uuid }),
+        None => Ok(()),
+    }
+}
+
+fn members(request: &CreatePool) -> Result<Vec<Member>, PoolError> {
+    let mut paths: Vec<PathBuf> = request.devices.clone();
+    paths.extend(request.metadata_device.clone());
+    let all = check_usable_all(&System::default(), &paths, request.force)?;
+    let metadata_index = request.metadata_device.as_ref().map(|_| all.len() - 1);
+    let mut members = Vec::with_capacity(all.len());
+    for (index, facts) in all.into_iter().enumerate() {
+        let partition = !request.raw && needs_partition(&facts);
+        let usable_bytes = if partition {
+            let image = GptImage::new(request.name.as_str(), facts.size, facts.logical_block_bytes);
+            let path = facts.path.clone();
+            let failed = |source| LayoutError::PartitionTable { path, source };
+            image.map_err(failed)?.partition_bytes
+        } else {
+            facts.size
+        };
+        let is_metadata_device = Some(index) == metadata_index;
+        let offer = DeviceOffer { uuid: Uuid::new_v4(), usable_bytes, is_metadata_device };
+        members.push(Member { facts, partition, offer });
+    }
+    Ok(members)
+}
+
+/// Clears both ends of every device, partitions whole disks, and returns the nodes to use.
+fn prepare_devices(members: &[Member], pool: &str) -> Result<Vec<PathBuf>, PoolError> {
+    let mut nodes = Vec::with_capacity(members.len());
+    for member in members {
+        let path = &member.facts.path;
+        let disk = BlockDevice::open(path, Access::Exclusive)?;
+        wipe_ends(&disk)?;
+        if !member.partition {
+            nodes.push(path.clone());
+            continue;
+        }
+        write_gpt(&disk, pool, member.facts.logical_block_bytes)?;
+        let reread = reread_partitions(&disk);
+        drop(disk);
+        reread.map_err(|source| PoolError::Block { path: path.clone(), source })?;
+        let system = System::default();
+        let node = wait_for_partition(&system, path, member.facts.number, PARTITION_PATIENCE)?;
+        let partition = BlockDevice::open(&node, Access::Exclusive)?;
+        wipe_ends(&partition)?;
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+fn wipe_ends(disk: &BlockDevice) -> Result<(), PoolError> {
+    let size = disk.size().get();
+    let length = WIPED_BYTES.min(size);
+    disk.zero_range(0, length)?;
+    Ok(disk.zero_range((size - length) / 4096 * 4096, length.min(size % 4096 + length))?)
+}
+
+fn make_pool(
+    dm: &Arc<dyn Dm>,
+    identity: &PoolIdentity,
+    plan: &PoolPlan,
+    nodes: &[PathBuf],
+) -> Result<(), PoolError> {
+    let created_at = identity.created_at.0 / 1000;
+    let labels = |state| plan.labels(identity.uuid, identity.name.as_str(), state, created_at);
+    write_all(&labels(LabelState::Creating), nodes)?;
+    let catalogue = first_catalogue(identity, &labels(LabelState::Creating), plan)?;
+    let scan = scan_labels(&System::default())?;
+    let found = scan.pools.into_iter().find(|pool: &FoundPool| pool.uuid == identity.uuid);
+    let Some(found) = found else {
+        return Err(PoolError::NoPool { pool: identity.name.to_string() });
+    };
+    let located = Located::new(found)?;
+    let mut stack = Stack::new(Arc::clone(dm));
+    load_pool(dm, &mut stack, &located, &catalogue)?;
+    // The journal is durable: from here on the pool exists. The generation tells a whole set of
+    // labels from one that a crash left half-rewritten.
+    let mut live = labels(LabelState::Live);
+    live.iter_mut().for_each(|label| label.generation = 2);
+    write_all(&live, nodes)?;
+    stack.keep();
+    Ok(())
+}
+
+fn write_all(labels: &[Label], nodes: &[PathBuf]) -> Result<(), PoolError> {
+    for (label, node) in labels.iter().zip(nodes) {
+        let disk = BlockDevice::open(node, Access::ReadWrite)?;
+        write_labels(&disk, label)?;
+    }
+    Ok(())
+}
+
+fn first_catalogue(
+    identity: &PoolIdentity,
+    labels: &[Label],
+    plan: &PoolPlan,
+) -> Result<Catalogue, PoolError> {
+    let mut catalogue = Catalogue::new(identity.clone());
+    for label in labels {
+        catalogue.apply(Record::DeviceAdded(PoolDevice {
+            uuid: label.device_uuid,
+            index: label.device_index,
+            size: label.device_bytes,
+        }))?;
+    }
+    catalogue.apply(Record::SegmentsAdded(plan.map.all_segments().to_vec()))?;
+    Ok(catalogue)
+}
+
+/// Brings the devices up for the first time: only here may the kernel find a blank metadata head
+/// and format it.
+fn load_pool(
+    dm: &Arc<dyn Dm>,
+    stack: &mut Stack,
+    located: &Located,
+    catalogue: &Catalogue,
+) -> Result<(), PoolError> {
+    let names = &located.names;
+    let journal_segments = located.journal_segments()?;
+    let uuid = names.role_uuid("journal")?;
+    let journal = stack.linear(located, &names.journal, &uuid, &journal_segments)?;
+    let linear = Arc::new(claim(located, &node_of(journal))?);
+    let media = located.journal_of_linear(linear)?;
+    let linear = |stack: &mut Stack, role, name, tag| -> Result<_, PoolError> {
+        let segments: Vec<LinearSegment> = linear_segments(catalogue, role)?;
+        let number = stack.linear(located, name, &names.role_uuid(tag)?, &segments)?;
+        Ok((number, length_of(&segments)))
+    };
+    let (metadata, _) = linear(stack, Role::Metadata, &names.metadata, "meta")?;
+    let (data, data_length) = linear(stack, Role::Data, &names.data, "data")?;
+    blank_head(&node_of(metadata))?;
+    let geometry = PoolGeometry {
+        metadata,
+        data,
+        data_length,
+        block_size: catalogue.pool().block_size,
+        discard_passdown: catalogue.pool().discard_passdown,
+    };
+    let table = pool_table(&geometry);
+    stack.device(&names.pool_device, &names.role_uuid("pool")?, &table)?;
+    let status = dm.status(&names.pool_device, true)?;
+    let text = status.first().map_or("", |line| line.text.as_str());
+    let health = Health::of(&text.parse()?);
+    if health != Health::Writable {
+        return Err(PoolError::WentDegraded {
+            health,
+            operation: "creating the pool",
+            advice: health.advice(),
+        });
+    }
+    let records = catalogue.checkpoint();
+    Ok(Journal::format(&*media, located.uuid(), records.iter().map(Record::encode))?)
+}
+
+/// The kernel formats metadata whose first 4 KiB are zero; anything else it would try to read.
+fn blank_head(metadata: &Path) -> Result<(), PoolError> {
+    let device = BlockDevice::open(metadata, Access::ReadWrite)?;
+    Ok(device.zero_range(0, 64 << 10)?)
+}

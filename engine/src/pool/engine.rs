@@ -1,0 +1,124 @@
+//! The way in: finds, creates, opens and closes the pools of this machine.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::backup::{RestoreReport, backup, restore};
+use super::copy_metadata::copy_metadata;
+use super::create::{CreatePool, create};
+use super::error::PoolError;
+use super::handle::Pool;
+use super::located::Located;
+use super::salvage::{SalvageReport, salvage};
+use super::view::{PoolView, VolumeView};
+use super::{close, inspect, open};
+use crate::dm::{Control, Dm, Feature};
+use crate::layout::{System, scan_labels};
+use crate::metadata::CopyReport;
+use crate::units::TransactionId;
+
+/// The pools of this machine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    dm: Arc<dyn Dm>,
+}
+
+impl Engine {
+    /// Opens the device-mapper and checks that it has dm-thin.
+    pub fn new() -> Result<Self, PoolError> {
+        let control = Control::open()?;
+        control.require(Feature::ThinPool)?;
+        Ok(Self { dm: Arc::new(control) })
+    }
+
+    /// Works on another implementation of the ioctl layer.
+    pub fn with_dm(dm: Arc<dyn Dm>) -> Self {
+        Self { dm }
+    }
+
+    /// Makes a pool; it is open afterwards.
+    pub fn create_pool(&self, request: &CreatePool) -> Result<PoolView, PoolError> {
+        create(&self.dm, request)?;
+        self.view(request.name.as_str())
+    }
+
+    /// Every pool whose labels are on a block device of this machine.
+    pub fn pools(&self) -> Result<Vec<PoolView>, PoolError> {
+        let scan = scan_labels(&System::default())?;
+        scan.pools
+            .into_iter()
+            .map(|found| inspect::view(&*self.dm, &Located::new(found)?))
+            .collect()
+    }
+
+    /// A pool by name or uuid.
+    pub fn view(&self, pool: &str) -> Result<PoolView, PoolError> {
+        inspect::view(&*self.dm, &Located::find(pool)?)
+    }
+
+    /// The volumes and snapshots of a pool, open or closed.
+    pub fn volumes(&self, pool: &str) -> Result<Vec<VolumeView>, PoolError> {
+        inspect::volumes(&*self.dm, &Located::find(pool)?)
+    }
+
+    /// Brings a pool into the kernel. With `devices`, only those are considered.
+    pub fn open_pool(&self, pool: &str, devices: &[PathBuf]) -> Result<Pool, PoolError> {
+        let mut located = Located::find(pool)?;
+        located.keep_only(devices)?;
+        open::open(&self.dm, &located)
+    }
+
+    /// Takes the claim of an open pool.
+    pub fn attach(&self, pool: &str) -> Result<Pool, PoolError> {
+        open::attach(&self.dm, &Located::find(pool)?)
+    }
+
+    /// Takes a pool out of the kernel. Refused while a volume is in use.
+    pub fn close_pool(&self, pool: &str) -> Result<(), PoolError> {
+        close::close(&self.dm, &Located::find(pool)?)
+    }
+
+    /// Wipes a pool off its disks.
+    pub fn destroy_pool(&self, pool: &str) -> Result<(), PoolError> {
+        close::destroy(&self.dm, &Located::find(pool)?)
+    }
+
+    /// The catalogue as a file, for [`Engine::restore`].
+    pub fn backup(&self, pool: &str) -> Result<Vec<u8>, PoolError> {
+        backup(&Located::find(pool)?)
+    }
+
+    /// Writes the catalogue of a backup over a closed pool's journal.
+    pub fn restore(
+        &self,
+        pool: &str,
+        backup: &[u8],
+        accept: Option<TransactionId>,
+    ) -> Result<RestoreReport, PoolError> {
+        restore(&self.dm, &Located::find(pool)?, backup, accept)
+    }
+
+    /// Rebuilds the catalogue of a closed pool whose journal cannot be read.
+    pub fn salvage(&self, pool: &str) -> Result<SalvageReport, PoolError> {
+        salvage(&self.dm, &Located::find(pool)?)
+    }
+
+    /// Copies a pool's dm-thin metadata into a file that thin_check and thin_dump read.
+    pub fn copy_metadata(
+        &self,
+        pool: &str,
+        file: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<CopyReport, PoolError> {
+        let fail = |source| PoolError::File { path: file.to_owned(), source };
+        let located = Located::find(pool)?;
+        let out =
+            File::options().write(true).read(true).create_new(true).open(file).map_err(fail)?;
+        let copied = copy_metadata(&self.dm, &located, &out, progress);
+        if copied.is_err() {
+            let _ = std::fs::remove_file(file);
+        }
+        copied
+    }
+}

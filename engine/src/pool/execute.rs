@@ -1,0 +1,227 @@
+//! The one loop that performs the steps of a plan and undoes what a failed one leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::error::PoolError;
+use super::handle::Pool;
+use super::locks::lock;
+use super::mounts::sync_filesystems;
+use super::suspended::Suspended;
+use crate::catalogue::Record;
+use crate::dm::process::{SignalGuard, lock_memory};
+use crate::dm::{DmError, PoolMessage};
+use crate::metadata::prove_devices;
+use crate::plan::{Failure, Operation, Plan, Step, thin_table, unwind};
+use crate::units::{Sectors, ThinId};
+
+/// Devices that are frozen at this moment, and the signals that wait until none is.
+#[derive(Debug, Default)]
+struct Frozen {
+    origins: Vec<(ThinId, Suspended)>,
+    _signals: Option<SignalGuard>,
+}
+
+/// A step that failed: what decisions need of it, and what the caller is told.
+struct StepError {
+    failure: Failure,
+    error: PoolError,
+}
+
+impl StepError {
+    fn new(failure: Failure, error: impl Into<PoolError>) -> Self {
+        Self { failure, error: error.into() }
+    }
+}
+
+impl From<PoolError> for StepError {
+    fn from(error: PoolError) -> Self {
+        Self { failure: Failure::Unknown, error }
+    }
+}
+
+/// What an ioctl's errno says of its effect.
+fn failure_of(error: &DmError) -> Failure {
+    use nix::errno::Errno;
+    match error.errno() {
+        Some(Errno::EEXIST) => Failure::Exists,
+        Some(Errno::EINVAL | Errno::ENODATA | Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENXIO) => {
+            Failure::Rejected
+        }
+        _ => Failure::Unknown,
+    }
+}
+
+fn dm_failed(error: DmError) -> StepError {
+    StepError::new(failure_of(&error), error)
+}
+
+impl Pool {
+    /// Performs a plan. On failure the device states and the journal are put in order first, then
+    /// the failure is returned.
+    pub(super) fn execute(&self, plan: &Plan) -> Result<(), PoolError> {
+        self.refuse_if_poisoned()?;
+        if plan.needs_epoch() {
+            self.announce()?;
+        }
+        let mut frozen = Frozen::default();
+        for (index, step) in plan.steps.iter().enumerate() {
+            let Err(StepError { failure, error }) = self.perform(step, plan.operation, &mut frozen)
+            else {
+                continue;
+            };
+            let undo = unwind(plan, index, failure);
+            let mut undone = true;
+            for step in &undo.steps {
+                undone &= self.perform(step, plan.operation, &mut frozen).is_ok();
+            }
+            if undo.poison || !undone {
+                self.poison(&error.to_string());
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn perform(
+        &self,
+        step: &Step,
+        operation: Operation,
+        frozen: &mut Frozen,
+    ) -> Result<(), StepError> {
+        match step {
+            Step::SyncFilesystems(ids) => self.sync(ids),
+            Step::Suspend(id) => self.suspend(*id, frozen),
+            Step::Resume(id) => self.resume(*id, frozen),
+            Step::Message(message) => self.send(*message),
+            Step::CheckPool => self.check_pool(operation),
+            Step::Prove(ids) => self.prove(ids),
+            Step::ProveGone(id) => self.prove_gone(*id),
+            Step::CreateDevice { id, volume } => {
+                let name = self.names.thin(*id).map_err(PoolError::from)?;
+                let uuid = self.names.volume_uuid(*volume).map_err(PoolError::from)?;
+                self.dm.create(&name, &uuid).map(drop).map_err(dm_failed)
+            }
+            Step::LoadTable { id, length, read_only } => self.load(*id, *length, *read_only),
+            Step::Reload(id) => {
+                let name = self.names.thin(*id).map_err(PoolError::from)?;
+                self.reload(&name).map_err(StepError::from)
+            }
+            Step::RemoveDevice(id) => {
+                let name = self.names.thin(*id).map_err(PoolError::from)?;
+                self.dm.remove(&name).map_err(dm_failed)
+            }
+            Step::Commit(record) => self.commit_step(record),
+        }
+    }
+
+    fn sync(&self, ids: &[ThinId]) -> Result<(), StepError> {
+        let mut numbers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let name = self.names.thin(*id).map_err(PoolError::from)?;
+            let info = self.dm.info(&name).map_err(dm_failed)?;
+            if info.open_count > 0 {
+                numbers.push(info.number);
+            }
+        }
+        sync_filesystems(&numbers);
+        if !self.memory_locked.swap(true, Ordering::Relaxed) {
+            // Without the privilege or the limit the freeze still works: only swapping on the
+            // frozen device itself could then hold it up.
+            let _ = lock_memory();
+        }
+        Ok(())
+    }
+
+    fn suspend(&self, id: ThinId, frozen: &mut Frozen) -> Result<(), StepError> {
+        let name = self.names.thin(id).map_err(PoolError::from)?;
+        if frozen._signals.is_none() {
+            frozen._signals = SignalGuard::block().ok();
+        }
+        let origin = Suspended::suspend(&self.dm, name).map_err(dm_failed)?;
+        frozen.origins.push((id, origin));
+        Ok(())
+    }
+
+    fn resume(&self, id: ThinId, frozen: &mut Frozen) -> Result<(), StepError> {
+        let position = frozen.origins.iter().position(|(frozen_id, _)| *frozen_id == id);
+        let resumed = match position {
+            Some(position) => frozen.origins.remove(position).1.resume(),
+            None => {
+                let name = self.names.thin(id).map_err(PoolError::from)?;
+                self.dm.resume(&name).map(drop)
+            }
+        };
+        if frozen.origins.is_empty() {
+            frozen._signals = None;
+        }
+        resumed.map_err(|error| StepError::new(Failure::Unknown, error))
+    }
+
+    fn send(&self, message: PoolMessage) -> Result<(), StepError> {
+        match self.dm.message(&self.names.pool_device, &message.to_string()) {
+            Ok(_) => Ok(()),
+            // Deleting what is not there is what a repeated delete does.
+            Err(error) if matches!(message, PoolMessage::Delete(_)) && error.is_no_data() => Ok(()),
+            Err(error) => Err(dm_failed(error)),
+        }
+    }
+
+    /// The kernel throws a commit's result away: only the status shows that one was lost.
+    fn check_pool(&self, operation: Operation) -> Result<(), StepError> {
+        let (health, _) = self.health()?;
+        if health.serves_messages() {
+            return Ok(());
+        }
+        let error = PoolError::WentDegraded {
+            health,
+            operation: operation.name(),
+            advice: health.advice(),
+        };
+        Err(StepError::new(Failure::Degraded(health), error))
+    }
+
+    fn prove(&self, ids: &[ThinId]) -> Result<(), StepError> {
+        let proof = prove_devices(&self.metadata, ids)
+            .map_err(|error| StepError::new(Failure::NotProven, error))?;
+        self.snapshot_time.fetch_max(proof.superblock.time, Ordering::Relaxed);
+        for &id in ids {
+            let Some(details) = proof.details.get(&id) else {
+                return Err(StepError::new(Failure::NotProven, PoolError::NotProven { id }));
+            };
+            lock(&self.proven).insert(id, details.mapped_blocks);
+        }
+        Ok(())
+    }
+
+    fn prove_gone(&self, id: ThinId) -> Result<(), StepError> {
+        let proof = prove_devices(&self.metadata, &[id])
+            .map_err(|error| StepError::new(Failure::NotProven, error))?;
+        if proof.details.contains_key(&id) {
+            return Err(StepError::new(Failure::NotProven, PoolError::NotReaped { id }));
+        }
+        Ok(())
+    }
+
+    fn load(&self, id: ThinId, length: Sectors, read_only: bool) -> Result<(), StepError> {
+        let name = self.names.thin(id).map_err(PoolError::from)?;
+        let table = thin_table(self.pool_number, id, length);
+        self.dm.load(&name, &table, read_only).map(drop).map_err(dm_failed)
+    }
+
+    fn commit_step(&self, record: &Record) -> Result<(), StepError> {
+        self.commit(record.clone()).map_err(|error| {
+            let failure = match error {
+                PoolError::Apply(_) | PoolError::VolumeExists { .. } => Failure::Rejected,
+                _ => Failure::Journal,
+            };
+            StepError::new(failure, error)
+        })
+    }
+
+    /// Swaps in a loaded table without freezing the filesystem above: its users see only a pause.
+    pub(super) fn reload(&self, device: &crate::dm::DmName) -> Result<(), PoolError> {
+        let paused = Suspended::pause(&Arc::clone(&self.dm), device.clone())?;
+        Ok(paused.resume()?)
+    }
+}

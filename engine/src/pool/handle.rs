@@ -1,0 +1,302 @@
+//! The writer's handle on an open pool.
+//!
+//! # Writer epochs
+//!
+//! Before its first suspend, message or reload a writer makes `Opened{epoch, from, to}` durable and
+//! then moves the pool's transaction id from `from` to `to` by compare-and-swap. The kernel stamps
+//! `to` into every thin device made from then on, so recovery can tell this writer's unfinished
+//! work from everything else. `Released` closes the epoch. Records that touch only the catalogue
+//! (a pending volume, a rename, a tombstone) need no epoch: a crash leaves nothing in the kernel.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::error::PoolError;
+use super::locks::{Locks, lock};
+use crate::block_device::{BlockDevice, DeviceNumber};
+use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
+use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
+use crate::journal::{Counters as JournalCounters, Journal};
+use crate::plan::{DeviceNames, Finding, Health, Operation, admit};
+use crate::units::{DataBlocks, ThinId, TransactionId};
+
+/// What changes together under one lock: the order of the journal is the order of the state.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) catalogue: Catalogue,
+    pub(super) ids: IdAllocator,
+}
+
+/// An open pool and the claim to change it. All operations take `&self` and may run in parallel.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) dm: Arc<dyn Dm>,
+    pub(super) names: DeviceNames,
+    pub(super) identity: PoolIdentity,
+    pub(super) pool_number: DeviceNumber,
+    pub(super) metadata: BlockDevice,
+    pub(super) journal: Journal,
+    pub(super) state: Mutex<State>,
+    pub(super) locks: Locks,
+    pub(super) findings: Vec<Finding>,
+    /// The superblock's `time` when it was last read, plus the snapshots tried since.
+    pub(super) snapshot_time: AtomicU32,
+    /// What the last proof read of new ids, so that showing them costs no second read.
+    pub(super) proven: Mutex<HashMap<ThinId, DataBlocks>>,
+    /// Whether this handle has announced its epoch.
+    pub(super) announced: Mutex<bool>,
+    /// Whether process memory is locked for freezes.
+    pub(super) memory_locked: AtomicBool,
+    pub(super) poison: Mutex<Option<String>>,
+}
+
+/// What a handle has done so far, to show that the cost of an operation does not grow.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    /// Ioctls by command.
+    pub dm: DmCounters,
+    /// Journal writes.
+    pub journal: JournalCounters,
+    /// Reads of the metadata device.
+    pub metadata_reads: u64,
+}
+
+impl Pool {
+    /// The pool's identity.
+    pub const fn identity(&self) -> &PoolIdentity {
+        &self.identity
+    }
+
+    /// What recovery saw and decided when this handle was opened.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What this handle has done so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            dm: self.dm.counters(),
+            journal: self.journal.counters(),
+            metadata_reads: self.metadata.io_counts().0,
+        }
+    }
+
+    /// A copy of the catalogue as it stands.
+    pub fn catalogue(&self) -> Catalogue {
+        lock(&self.state).catalogue.clone()
+    }
+
+    /// Ends this writer in order. Volumes stay active; the next open may skip recovery.
+    pub fn release(self) -> Result<(), PoolError> {
+        self.release_epoch()
+    }
+
+    /// Closes the epoch; the handle is not used for changes after this.
+    pub(super) fn release_epoch(&self) -> Result<(), PoolError> {
+        if lock(&self.poison).is_some() {
+            return Ok(());
+        }
+        let open_epoch = match lock(&self.state).catalogue.epoch() {
+            Epoch::Opened { epoch, .. } => Some(epoch),
+            Epoch::Released { .. } => None,
+        };
+        let Some(epoch) = open_epoch else { return Ok(()) };
+        match self.status()? {
+            ThinPoolStatus::Working(usage) if !usage.needs_check => {
+                let transaction_id = usage.transaction_id;
+                self.commit(Record::Released { epoch, transaction_id })
+            }
+            // A pool in doubt is left unreleased: the next open looks at everything.
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies a record and makes it durable. The record is checked first: a refusal changes
+    /// nothing. A failed write poisons the handle, because the state is then ahead of the disk.
+    pub(super) fn commit(&self, record: Record) -> Result<(), PoolError> {
+        self.refuse_if_poisoned()?;
+        let payload = record.encode();
+        let ticket = {
+            let mut state = lock(&self.state);
+            state.catalogue.check(&record).map_err(|error| self.name_the_clash(error))?;
+            let ticket = self.journal.append(payload)?;
+            state.catalogue.apply(record)?;
+            ticket
+        };
+        if let Err(error) = self.journal.wait(ticket) {
+            self.poison(&error.to_string());
+            return Err(error.into());
+        }
+        if self.journal.needs_checkpoint() {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn name_the_clash(&self, error: crate::catalogue::ApplyError) -> PoolError {
+        match error {
+            crate::catalogue::ApplyError::NameTaken { name } => {
+                PoolError::VolumeExists { pool: self.identity.name.clone(), name }
+            }
+            other => other.into(),
+        }
+    }
+
+    /// Writes the whole state to the other region. Appends go on meanwhile.
+    pub(super) fn checkpoint(&self) -> Result<(), PoolError> {
+        let (checkpoint, records) = {
+            let state = lock(&self.state);
+            match self.journal.begin_checkpoint() {
+                Ok(checkpoint) => (checkpoint, state.catalogue.checkpoint()),
+                Err(crate::journal::JournalError::CheckpointRunning) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let written = checkpoint.write(records.iter().map(Record::encode));
+        if let Err(error) = written {
+            self.poison(&error.to_string());
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses further changes until the pool is opened and reconciled anew.
+    pub(super) fn poison(&self, reason: &str) {
+        lock(&self.poison).get_or_insert_with(|| reason.to_owned());
+    }
+
+    pub(super) fn refuse_if_poisoned(&self) -> Result<(), PoolError> {
+        match &*lock(&self.poison) {
+            Some(reason) => Err(PoolError::Poisoned { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The pool's status, without a flush: a flush would commit.
+    pub(super) fn status(&self) -> Result<ThinPoolStatus, PoolError> {
+        let lines = self.dm.status(&self.names.pool_device, false)?;
+        let text = lines.first().map_or("", |line| line.text.as_str());
+        Ok(text.parse()?)
+    }
+
+    /// The pool's condition, and its numbers when it serves them.
+    pub(super) fn health(&self) -> Result<(Health, Option<PoolUsage>), PoolError> {
+        let status = self.status()?;
+        let health = Health::of(&status);
+        match status {
+            ThinPoolStatus::Working(usage) => Ok((health, Some(usage))),
+            _ => Ok((health, None)),
+        }
+    }
+
+    /// Refuses an operation that the pool's condition does not allow, and a poisoned handle.
+    pub(super) fn admit(&self, operation: Operation) -> Result<Option<PoolUsage>, PoolError> {
+        self.refuse_if_poisoned()?;
+        let (health, usage) = self.health()?;
+        admit(health, operation)?;
+        Ok(usage)
+    }
+
+    /// Announces this writer, once: the record first, then the compare-and-swap, then the status.
+    /// A crash between them leaves the pool at `from` or at `to`, and recovery takes both.
+    pub(super) fn announce(&self) -> Result<(), PoolError> {
+        let mut announced = lock(&self.announced);
+        if *announced {
+            return Ok(());
+        }
+        self.refuse_if_poisoned()?;
+        let ThinPoolStatus::Working(usage) = self.status()? else {
+            return Err(PoolError::Refused(crate::plan::Refusal {
+                health: Health::Failed,
+                operation: Operation::Allocate,
+            }));
+        };
+        let from = usage.transaction_id;
+        let to = from.next();
+        let epoch = lock(&self.state).catalogue.epoch().number() + 1;
+        self.commit(Record::Opened { epoch, from, to })?;
+        self.swap_transaction_id(from, to).inspect_err(|error| self.poison(&error.to_string()))?;
+        *announced = true;
+        Ok(())
+    }
+
+    fn swap_transaction_id(&self, from: TransactionId, to: TransactionId) -> Result<(), PoolError> {
+        let message = PoolMessage::SetTransactionId { from, to };
+        self.dm.message(&self.names.pool_device, &message.to_string())?;
+        match self.status()? {
+            ThinPoolStatus::Working(usage) if usage.transaction_id == to && !usage.needs_check => {
+                Ok(())
+            }
+            ThinPoolStatus::Working(usage) if usage.transaction_id == to => {
+                Err(PoolError::WentDegraded {
+                    health: Health::NeedsCheck,
+                    operation: "announcing a writer",
+                    advice: Health::NeedsCheck.advice(),
+                })
+            }
+            ThinPoolStatus::Working(usage) => {
+                Err(PoolError::Fence { found: usage.transaction_id, expected: to })
+            }
+            _ => Err(PoolError::WentDegraded {
+                health: Health::Failed,
+                operation: "announcing a writer",
+                advice: Health::Failed.advice(),
+            }),
+        }
+    }
+
+    /// Reserves `count` thin ids that nobody speaks for.
+    pub(super) fn reserve_ids(&self, count: usize) -> Result<Vec<ThinId>, PoolError> {
+        let mut state = lock(&self.state);
+        let State { catalogue, ids } = &mut *state;
+        let mut reserved = Vec::with_capacity(count);
+        for _ in 0..count {
+            match ids.reserve(catalogue) {
+                Some(id) => reserved.push(id),
+                None => {
+                    reserved.into_iter().for_each(|id| ids.settle(id));
+                    let limit = u64::from(ids.limit().get()) + 1;
+                    return Err(PoolError::ThinIdsExhausted { limit });
+                }
+            }
+        }
+        Ok(reserved)
+    }
+
+    /// Ends reservations: by now the catalogue speaks for the ids, or they were never sent.
+    pub(super) fn settle_ids(&self, ids: &[ThinId]) {
+        let mut state = lock(&self.state);
+        ids.iter().for_each(|id| state.ids.settle(*id));
+    }
+
+    /// A volume by name, as it stands.
+    pub(super) fn find(&self, name: &VolumeName) -> Result<Volume, PoolError> {
+        lock(&self.state).catalogue.find(name).cloned().ok_or_else(|| PoolError::NoVolume {
+            pool: self.identity.name.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// Limits the thin ids that this handle hands out: a test shows what happens at the end.
+    #[doc(hidden)]
+    pub fn limit_thin_ids(&self, limit: ThinId) {
+        let mut state = lock(&self.state);
+        state.ids = IdAllocator::new(&state.catalogue, limit);
+    }
+
+    /// Counts one snapshot towards the pool's lifetime, or refuses it.
+    pub(super) fn count_snapshots(&self, count: usize) -> Result<(), PoolError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let time = self.snapshot_time.load(Ordering::Relaxed);
+        if time.saturating_add(count) > SNAPSHOT_TIME_MAX {
+            return Err(PoolError::SnapshotLifetime { time });
+        }
+        self.snapshot_time.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The kernel packs a snapshot's time into 24 bits without a check (`pack_block_time`,
+/// dm-thin-metadata.c): one more, and two virtual blocks share one data block.
+pub const SNAPSHOT_TIME_MAX: u32 = (1 << 24) - 1;

@@ -1,0 +1,220 @@
+//! A pool as its labels show it: where its disks are, where its journal is, who it says it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::error::PoolError;
+use super::part::Part;
+use crate::block_device::{Access, BlockDevice, DeviceNumber};
+use crate::catalogue::{Catalogue, PoolName};
+use crate::journal::{Loaded, Media, Mirrored, load_stable};
+use crate::layout::{
+    DeviceSpace, ExtentMap, FoundDevice, FoundPool, JournalPlacement, LabelState, LayoutError,
+    LinearSegment, Role, System, device_extents, scan_labels,
+};
+use crate::plan::DeviceNames;
+use crate::units::Sectors;
+
+/// How often a reader without the claim reads a journal that changes under it.
+const READ_ATTEMPTS: u32 = 20;
+
+/// A pool whose labels were found.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) found: FoundPool,
+    pub(super) name: PoolName,
+    pub(super) names: DeviceNames,
+}
+
+impl Located {
+    /// Finds a pool by name or uuid among all block devices.
+    pub(super) fn find(pool: &str) -> Result<Self, PoolError> {
+        let scan = scan_labels(&System::default())?;
+        if let Some(found) = scan.find(pool)? {
+            return Self::new(found.clone());
+        }
+        // A device whose labels are both torn may be the one that is asked for.
+        let torn =
+            |(_, error): &(_, LayoutError)| matches!(error, LayoutError::BothLabelsTorn { .. });
+        match scan.failures.into_iter().find(torn) {
+            Some((_, error)) => Err(error.into()),
+            None => Err(PoolError::NoPool { pool: pool.to_owned() }),
+        }
+    }
+
+    pub(super) fn new(found: FoundPool) -> Result<Self, PoolError> {
+        let name = PoolName::new(&found.name)?;
+        let names = DeviceNames::new(found.uuid)?;
+        Ok(Self { found, name, names })
+    }
+
+    /// Leaves only the devices that were named, when any was: for a pool of which stray copies are
+    /// attached.
+    pub(super) fn keep_only(&mut self, devices: &[PathBuf]) -> Result<(), PoolError> {
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let mut numbers = Vec::with_capacity(devices.len());
+        for path in devices {
+            numbers.push(BlockDevice::open(path, Access::ReadOnly)?.number());
+        }
+        self.found.keep(|device| numbers.contains(&Some(device.number)));
+        Ok(())
+    }
+
+    pub(super) const fn uuid(&self) -> Uuid {
+        self.found.uuid
+    }
+
+    /// Refuses labels that must not be trusted for writing.
+    pub(super) fn require_live(&self) -> Result<(), PoolError> {
+        self.found.require_sound()?;
+        let bad = |problem: &str| {
+            Err(PoolError::BadLabels { pool: self.found.name.clone(), problem: problem.to_owned() })
+        };
+        for device in &self.found.devices {
+            match device.label.state {
+                LabelState::Live => {}
+                LabelState::Creating => {
+                    return bad("its creation never ended; make it anew with `thinly pool create \
+                                --force`");
+                }
+                LabelState::Destroying => {
+                    return bad("its destruction was interrupted; run `thinly pool destroy` again");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The journal's copies in the order of their numbers, each with its disk.
+    pub(super) fn placements(&self) -> Vec<(&FoundDevice, JournalPlacement)> {
+        let mut placements: Vec<_> = self
+            .found
+            .devices
+            .iter()
+            .flat_map(|device| device.label.placements.iter().map(move |at| (device, *at)))
+            .collect();
+        placements.sort_by_key(|(_, at)| at.copy);
+        placements.dedup_by_key(|(_, at)| at.copy);
+        placements
+    }
+
+    /// The journal's linear: its copies one after the other.
+    pub(super) fn journal_segments(&self) -> Result<Vec<LinearSegment>, PoolError> {
+        let mut start = Sectors::ZERO;
+        let mut segments = Vec::new();
+        for (device, at) in self.placements() {
+            let length = at.length.to_sectors_exact()?;
+            segments.push(LinearSegment {
+                logical_start: start,
+                length,
+                device: device.label.device_uuid,
+                device_offset: at.offset.to_sectors_exact()?,
+            });
+            start = Sectors::new(start.get() + length.get());
+        }
+        Ok(segments)
+    }
+
+    /// The journal's copies as parts of the open linear.
+    pub(super) fn journal_of_linear(
+        &self,
+        linear: Arc<BlockDevice>,
+    ) -> Result<Arc<dyn Media>, PoolError> {
+        let mut offset = 0;
+        let parts = self.placements().into_iter().map(|(_, at)| {
+            let part = Part::new(Arc::clone(&linear), offset, at.length.get());
+            offset += at.length.get();
+            part
+        });
+        join(parts.collect())
+    }
+
+    /// The journal's copies on the disks themselves: for readers, whether the pool is open or not.
+    pub(super) fn journal_of_disks(&self) -> Result<Arc<dyn Media>, PoolError> {
+        let mut parts = Vec::new();
+        for (device, at) in self.placements() {
+            let disk = Arc::new(BlockDevice::open(&device.path, Access::ReadOnly)?);
+            parts.push(Part::new(disk, at.offset.get(), at.length.get()));
+        }
+        join(parts)
+    }
+
+    /// Reads the journal without the claim.
+    pub(super) fn read_catalogue(&self) -> Result<(Catalogue, Loaded), PoolError> {
+        let media = self.journal_of_disks()?;
+        let loaded = load_stable(&*media, self.uuid(), READ_ATTEMPTS)?;
+        let catalogue = Catalogue::replay(loaded.payloads.iter().map(Vec::as_slice))?;
+        Ok((catalogue, loaded))
+    }
+
+    /// The number of a disk by its uuid.
+    pub(super) fn number_of(&self, device: Uuid) -> Option<DeviceNumber> {
+        self.disk(device).map(|found| found.number)
+    }
+
+    /// A disk by its uuid.
+    pub(super) fn disk(&self, device: Uuid) -> Option<&FoundDevice> {
+        self.found.devices.iter().find(|found| found.label.device_uuid == device)
+    }
+
+    /// Refuses a pool of which disks are missing.
+    pub(super) fn require_complete(&self, catalogue: &Catalogue) -> Result<(), PoolError> {
+        let missing: Vec<String> = catalogue
+            .devices()
+            .iter()
+            .filter(|device| self.disk(device.uuid).is_none())
+            .map(|device| device.uuid.to_string())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(PoolError::Incomplete {
+            pool: self.found.name.clone(),
+            missing: missing.len(),
+            total: catalogue.devices().len(),
+            uuids: missing.join(", "),
+        })
+    }
+}
+
+fn join(parts: Vec<Part>) -> Result<Arc<dyn Media>, PoolError> {
+    let mut parts = parts;
+    match (parts.pop(), parts.is_empty()) {
+        (Some(only), true) => Ok(Arc::new(only)),
+        (last, _) => {
+            let copies = parts.into_iter().chain(last);
+            let copies = copies.map(|part| Box::new(part) as Box<dyn Media>).collect();
+            Ok(Arc::new(Mirrored::new(copies)?))
+        }
+    }
+}
+
+/// Which extents hold a role, as the catalogue says.
+pub(super) fn linear_segments(
+    catalogue: &Catalogue,
+    role: Role,
+) -> Result<Vec<LinearSegment>, PoolError> {
+    let extent = catalogue.pool().extent;
+    let spaces: Vec<DeviceSpace> = catalogue
+        .devices()
+        .iter()
+        .map(|device| DeviceSpace {
+            device: device.uuid,
+            extents: device_extents(device.size, extent),
+        })
+        .collect();
+    let mut map = ExtentMap::new(extent, &spaces)?;
+    map.insert(catalogue.segments())?;
+    Ok(map.linear_table(role)?)
+}
+
+/// The length of a linear.
+pub(super) fn length_of(segments: &[LinearSegment]) -> Sectors {
+    segments
+        .last()
+        .map_or(Sectors::ZERO, |last| Sectors::new(last.logical_start.get() + last.length.get()))
+}

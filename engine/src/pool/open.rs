@@ -1,0 +1,289 @@
+//! Opening a pool: from its labels to a handle that may change it.
+//!
+//! A journal that was just read is an [`UnreconciledPool`]: it cannot change anything. Its only way
+//! on is [`UnreconciledPool::reconcile`], which compares it with the pool's own device tree.
+//!
+//! Recovery order: inactive tables are cleared first, because a resume would swap them in; then
+//! linears are resumed, then the pool, then thins; only then is anything compared or written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex};
+
+use super::claim::claim;
+use super::error::PoolError;
+use super::handle::{Pool, State};
+use super::kernel::node_of;
+use super::located::{Located, length_of, linear_segments};
+use super::locks::Locks;
+use super::stack::Stack;
+use crate::block_device::{Access, BlockDevice, DeviceNumber};
+use crate::catalogue::{Catalogue, Epoch, IdAllocator};
+use crate::dm::{Dm, ListedDevice, ThinPoolStatus};
+use crate::journal::{Journal, Loaded, Media, Options, Position, Tail as JournalTail};
+use crate::layout::Role;
+use crate::metadata::{DeviceDetails, Superblock, SuperblockState, list_devices, read_superblock};
+use crate::plan::{KernelView, PoolGeometry, Tail, needs_device_tree, pool_table, reconcile};
+use crate::units::ThinId;
+
+/// How often the device tree of a live pool is read while it moves.
+const TREE_ATTEMPTS: u32 = 50;
+
+/// A pool whose journal was read under the claim and compared with nothing yet.
+struct UnreconciledPool<'a> {
+    dm: Arc<dyn Dm>,
+    located: &'a Located,
+    media: Arc<dyn Media>,
+    catalogue: Catalogue,
+    position: Position,
+}
+
+/// Brings a closed pool up, or completes what a crash left of one, and reconciles it.
+pub(super) fn open(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolError> {
+    located.require_live()?;
+    if is_open(&**dm, located)? {
+        return Err(PoolError::AlreadyOpen { pool: located.found.name.clone() });
+    }
+    let mut stack = Stack::new(Arc::clone(dm));
+    settle_linears(&**dm, located)?;
+    let names = &located.names;
+    let uuid = names.role_uuid("journal")?;
+    let segments = located.journal_segments()?;
+    let number = stack.linear(located, &names.journal, &uuid, &segments)?;
+    let unreconciled = UnreconciledPool::read(dm, located, number)?;
+    let catalogue = &unreconciled.catalogue;
+    located.require_complete(catalogue)?;
+    let metadata_segments = linear_segments(catalogue, Role::Metadata)?;
+    let metadata_uuid = names.role_uuid("meta")?;
+    let metadata = stack.linear(located, &names.metadata, &metadata_uuid, &metadata_segments)?;
+    let reader = BlockDevice::open(&node_of(metadata), Access::ReadOnly)?;
+    let superblock = require_superblock(&reader, catalogue, located)?;
+    let view = unreconciled.view_of_closed(&reader, &superblock)?;
+    // Decided before the pool is loaded: a pool that is not ours is left untouched.
+    reconcile(catalogue, unreconciled.tail(), &view)?;
+    let data_segments = linear_segments(catalogue, Role::Data)?;
+    let data_uuid = names.role_uuid("data")?;
+    let data = stack.linear(located, &names.data, &data_uuid, &data_segments)?;
+    let geometry = PoolGeometry {
+        metadata,
+        data,
+        data_length: length_of(&data_segments),
+        block_size: catalogue.pool().block_size,
+        discard_passdown: catalogue.pool().discard_passdown,
+    };
+    let table = pool_table(&geometry);
+    let pool = stack.device(&names.pool_device, &names.role_uuid("pool")?, &table)?;
+    let pool = unreconciled.reconcile(&view, pool, reader, superblock.time)?;
+    stack.keep();
+    Ok(pool)
+}
+
+/// Takes the claim of a pool that is in the kernel, and reconciles it.
+pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolError> {
+    located.require_live()?;
+    let names = &located.names;
+    if !is_open(&**dm, located)? {
+        return Err(PoolError::NotOpen { pool: located.found.name.clone() });
+    }
+    let journal = dm.info(&names.journal)?.number;
+    let unreconciled = UnreconciledPool::read(dm, located, journal)?;
+    located.require_complete(&unreconciled.catalogue)?;
+    if unreconciled.is_unclean() {
+        settle_all(&**dm, located)?;
+    }
+    let metadata = dm.info(&names.metadata)?.number;
+    let reader = BlockDevice::open(&node_of(metadata), Access::ReadOnly)?;
+    let superblock = require_superblock(&reader, &unreconciled.catalogue, located)?;
+    let pool = dm.info(&names.pool_device)?.number;
+    let view = unreconciled.view_of_live(&reader)?;
+    unreconciled.reconcile(&view, pool, reader, superblock.time)
+}
+
+/// Whether the thin-pool is live in the kernel.
+pub(super) fn is_open(dm: &dyn Dm, located: &Located) -> Result<bool, PoolError> {
+    match dm.info(&located.names.pool_device) {
+        Ok(info) => Ok(info.live_table),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads the superblock and refuses what the kernel would format or misread.
+pub(super) fn require_superblock(
+    metadata: &dyn crate::metadata::BlockSource,
+    catalogue: &Catalogue,
+    located: &Located,
+) -> Result<Superblock, PoolError> {
+    let pool = located.found.name.clone();
+    let SuperblockState::Valid(superblock) = read_superblock(metadata)? else {
+        return Err(PoolError::BlankMetadata { pool });
+    };
+    let expected = catalogue.pool().block_size;
+    if superblock.data_block_size != expected {
+        return Err(PoolError::BlockSizeMismatch {
+            pool,
+            found: superblock.data_block_size.sectors().get(),
+            expected: expected.sectors().get(),
+        });
+    }
+    Ok(superblock)
+}
+
+/// Puts linears that a crash left half-made in order.
+fn settle_linears(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
+    let names = &located.names;
+    for name in [&names.journal, &names.metadata, &names.data, &names.pool_device] {
+        settle(dm, name)?;
+    }
+    Ok(())
+}
+
+/// Puts every device of an unclean pool in order: the lower ones first.
+fn settle_all(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
+    settle_linears(dm, located)?;
+    for device in thins(dm, located)? {
+        settle(dm, &device.name)?;
+    }
+    Ok(())
+}
+
+fn settle(dm: &dyn Dm, name: &crate::dm::DmName) -> Result<(), PoolError> {
+    let info = match dm.info(name) {
+        Ok(info) => info,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if info.inactive_table {
+        dm.clear(name)?;
+    }
+    if info.suspended && info.live_table {
+        dm.resume(name)?;
+    }
+    Ok(())
+}
+
+fn thins(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
+    let names = &located.names;
+    let mut listed = dm.list(&names.name_prefix(), &names.uuid_prefix())?;
+    listed.retain(|device| names.thin_id_of(&device.name).is_some());
+    Ok(listed)
+}
+
+impl<'a> UnreconciledPool<'a> {
+    /// Claims the journal and reads it.
+    fn read(
+        dm: &Arc<dyn Dm>,
+        located: &'a Located,
+        journal: DeviceNumber,
+    ) -> Result<Self, PoolError> {
+        let linear = Arc::new(claim(located, &node_of(journal))?);
+        let media = located.journal_of_linear(linear)?;
+        let Loaded { payloads, position } = crate::journal::load(&*media, located.uuid())?;
+        let catalogue = Catalogue::replay(payloads.iter().map(Vec::as_slice))?;
+        Ok(Self { dm: Arc::clone(dm), located, media, catalogue, position })
+    }
+
+    const fn tail(&self) -> Tail {
+        match self.position.tail {
+            JournalTail::Clean => Tail::Clean,
+            JournalTail::Damaged { .. } => Tail::Damaged,
+        }
+    }
+
+    fn is_unclean(&self) -> bool {
+        matches!(self.catalogue.epoch(), Epoch::Opened { .. }) || self.tail() == Tail::Damaged
+    }
+
+    fn loaded(&self) -> Result<BTreeSet<ThinId>, PoolError> {
+        let names = &self.located.names;
+        let listed = thins(&*self.dm, self.located)?;
+        Ok(listed.iter().filter_map(|device| names.thin_id_of(&device.name)).collect())
+    }
+
+    /// What a pool that is not loaded says: nothing moves, so one read is enough.
+    fn view_of_closed(
+        &self,
+        metadata: &BlockDevice,
+        superblock: &Superblock,
+    ) -> Result<KernelView, PoolError> {
+        let devices = if needs_device_tree(&self.catalogue, self.tail()) {
+            Some(list_devices(metadata, superblock)?)
+        } else {
+            None
+        };
+        let transaction_id = superblock.transaction_id;
+        Ok(KernelView { transaction_id, devices, loaded: self.loaded()? })
+    }
+
+    /// What a live pool says. Its tree is read between two equal superblocks: the kernel recycles
+    /// a block only after the commit that frees it, and a commit writes a new superblock.
+    fn view_of_live(&self, metadata: &BlockDevice) -> Result<KernelView, PoolError> {
+        let lines = self.dm.status(&self.located.names.pool_device, false)?;
+        let text = lines.first().map_or("", |line| line.text.as_str());
+        let transaction_id = match text.parse()? {
+            ThinPoolStatus::Working(usage) => usage.transaction_id,
+            _ => self.catalogue.epoch().expected(),
+        };
+        let devices = if needs_device_tree(&self.catalogue, self.tail()) {
+            Some(stable_tree(self.located, metadata)?)
+        } else {
+            None
+        };
+        Ok(KernelView { transaction_id, devices, loaded: self.loaded()? })
+    }
+
+    /// Compares journal and pool, makes the outcome durable, and hands out the handle.
+    fn reconcile(
+        self,
+        view: &KernelView,
+        pool_number: DeviceNumber,
+        metadata: BlockDevice,
+        time: u32,
+    ) -> Result<Pool, PoolError> {
+        let outcome = reconcile(&self.catalogue, self.tail(), view)?;
+        let journal = Journal::resume(self.media, &self.position, Options::default())?;
+        let ids = IdAllocator::new(&self.catalogue, ThinId::MAX);
+        let pool = Pool {
+            dm: self.dm,
+            names: self.located.names.clone(),
+            identity: self.catalogue.pool().clone(),
+            pool_number,
+            metadata,
+            journal,
+            state: Mutex::new(State { catalogue: self.catalogue, ids }),
+            locks: Locks::default(),
+            findings: outcome.findings,
+            snapshot_time: AtomicU32::new(time),
+            proven: Mutex::new(HashMap::new()),
+            announced: Mutex::new(false),
+            memory_locked: AtomicBool::new(false),
+            poison: Mutex::new(None),
+        };
+        if pool.journal.needs_checkpoint() {
+            pool.checkpoint()?;
+        }
+        for record in outcome.records {
+            pool.commit(record)?;
+        }
+        Ok(pool)
+    }
+}
+
+/// The device tree of a pool that others may be writing to.
+fn stable_tree(
+    located: &Located,
+    metadata: &BlockDevice,
+) -> Result<BTreeMap<ThinId, DeviceDetails>, PoolError> {
+    for _ in 0..TREE_ATTEMPTS {
+        let SuperblockState::Valid(before) = read_superblock(metadata)? else {
+            return Err(PoolError::BlankMetadata { pool: located.found.name.clone() });
+        };
+        let tree = list_devices(metadata, &before);
+        let after = read_superblock(metadata)?;
+        let settled = matches!(&after, SuperblockState::Valid(after) if *after == before);
+        if settled {
+            return Ok(tree?);
+        }
+    }
+    Err(PoolError::MovingTree { pool: located.found.name.clone(), attempts: TREE_ATTEMPTS })
+}

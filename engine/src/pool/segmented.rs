@@ -1,0 +1,74 @@
+//! The metadata of a closed pool, read from its extents on the disks.
+
+use crate::aligned::AlignedBuffer;
+use crate::block_device::{Access, BlockDevice};
+use crate::layout::LinearSegment;
+use crate::metadata::{BlockSource, MetadataError};
+use crate::units::METADATA_BLOCK_BYTES;
+
+use super::error::PoolError;
+use super::located::{Located, length_of};
+
+/// Extents of several disks as one run of bytes.
+#[derive(Debug)]
+pub(super) struct Segmented {
+    parts: Vec<(u64, u64, u64, BlockDevice)>,
+    length: u64,
+}
+
+impl Segmented {
+    /// Opens the disks that the segments name, read-only.
+    pub(super) fn open(located: &Located, segments: &[LinearSegment]) -> Result<Self, PoolError> {
+        let mut parts = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let Some(disk) = located.disk(segment.device) else {
+                return Err(PoolError::Incomplete {
+                    pool: located.found.name.clone(),
+                    missing: 1,
+                    total: located.found.devices.len() + 1,
+                    uuids: segment.device.to_string(),
+                });
+            };
+            parts.push((
+                segment.logical_start.to_bytes().get(),
+                segment.length.to_bytes().get(),
+                segment.device_offset.to_bytes().get(),
+                BlockDevice::open(&disk.path, Access::ReadOnly)?,
+            ));
+        }
+        Ok(Self { parts, length: length_of(segments).to_bytes().get() })
+    }
+
+    /// Fills a buffer that lies inside one segment.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut AlignedBuffer) -> Result<(), PoolError> {
+        let inside = |(start, length, _, _): &&(u64, u64, u64, BlockDevice)| {
+            offset >= *start && offset - start < *length
+        };
+        match self.parts.iter().find(inside) {
+            Some((start, _, device_offset, disk)) => {
+                Ok(disk.read_at(device_offset + (offset - start), buffer)?)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl BlockSource for Segmented {
+    fn read_block(&self, block: u64) -> Result<AlignedBuffer, MetadataError> {
+        let mut buffer = AlignedBuffer::zeroed(4096);
+        match self.read_at(block * METADATA_BLOCK_BYTES, &mut buffer) {
+            Err(PoolError::Device(source)) => Err(MetadataError::Device { block, source }),
+            _ => Ok(buffer),
+        }
+    }
+
+    fn name(&self) -> String {
+        let disks: Vec<String> =
+            self.parts.iter().map(|(_, _, _, disk)| disk.path().display().to_string()).collect();
+        format!("the metadata on {}", disks.join(", "))
+    }
+
+    fn block_count(&self) -> u64 {
+        self.length / METADATA_BLOCK_BYTES
+    }
+}

@@ -1,0 +1,210 @@
+//! Copies that share blocks: snapshots, groups of them, clones, rollback.
+
+use uuid::Uuid;
+
+use super::error::PoolError;
+use super::handle::Pool;
+use super::stacking::first_stacked;
+use super::view::VolumeView;
+use super::volumes::{check_size, now, suspended_elsewhere};
+use crate::catalogue::{GroupTag, SnapshotMember, Volume, VolumeName};
+use crate::dm::PoolUsage;
+use crate::plan::{CloneRequest, Operation, SnapshotRequest, clone, rollback, snapshot};
+use crate::units::Bytes;
+
+/// Free space that a freeze may need for what is still dirty after the filesystems were flushed.
+const FREEZE_ROOM: Bytes = Bytes::new(16 << 20);
+
+impl Pool {
+    /// Takes a snapshot. An origin in use is frozen for the one message that makes it.
+    pub fn snapshot(
+        &self,
+        origin: &VolumeName,
+        name: &VolumeName,
+    ) -> Result<VolumeView, PoolError> {
+        self.take(None, &[(origin.clone(), name.clone())])?;
+        self.volume(name)
+    }
+
+    /// Takes snapshots of several origins at one instant: all of them, or none.
+    pub fn snapshot_group(
+        &self,
+        group: &VolumeName,
+        members: &[(VolumeName, VolumeName)],
+    ) -> Result<Vec<VolumeView>, PoolError> {
+        let tag = GroupTag { uuid: Uuid::new_v4(), name: group.clone() };
+        self.take(Some(tag), members)?;
+        members.iter().map(|(_, name)| self.volume(name)).collect()
+    }
+
+    fn take(
+        &self,
+        group: Option<GroupTag>,
+        members: &[(VolumeName, VolumeName)],
+    ) -> Result<(), PoolError> {
+        let mut origins: Vec<VolumeName> =
+            members.iter().map(|(origin, _)| origin.clone()).collect();
+        origins.dedup();
+        let (_lock, volumes) = self.lock_all(&origins)?;
+        self.refuse_taken(members.iter().map(|(_, name)| name))?;
+        self.with_ids(members.len(), |ids| {
+            let mut request = SnapshotRequest { group, created_at: now(), members: Vec::new() };
+            let mut devices = Vec::new();
+            for ((origin_name, name), id) in members.iter().zip(ids) {
+                let Some(origin) = volumes.iter().find(|volume| &volume.name == origin_name) else {
+                    continue;
+                };
+                let origin_id = self.ready_id(origin)?;
+                let active = self.frozen_by_us_only(origin)?;
+                if let Some(number) = active {
+                    devices.push((origin.name.clone(), number));
+                }
+                let member = SnapshotMember {
+                    uuid: Uuid::new_v4(),
+                    name: name.clone(),
+                    origin: origin.uuid,
+                    thin_id: *id,
+                };
+                request.members.push((member, origin_id, active.is_some()));
+            }
+            if let Some((upper, lower)) = first_stacked(&devices) {
+                return Err(PoolError::StackedMembers { upper, lower });
+            }
+            self.prepare_copy(!devices.is_empty(), members.len())?;
+            self.execute(&snapshot(&request))
+        })
+    }
+
+    /// Makes a writable copy of a volume or snapshot, of the same size or larger.
+    pub fn clone_volume(
+        &self,
+        source: &VolumeName,
+        name: &VolumeName,
+        size: Option<Bytes>,
+    ) -> Result<VolumeView, PoolError> {
+        let (_lock, volume) = self.lock_one(source)?;
+        let size = size.unwrap_or(volume.size);
+        check_size(size)?;
+        if size < volume.size {
+            let (current, requested) = (volume.size, size);
+            return Err(PoolError::Shrink { name: source.clone(), current, requested });
+        }
+        self.refuse_taken([name])?;
+        let source_id = self.ready_id(&volume)?;
+        let _pin = self.locks.pin(source_id);
+        let source_active = self.frozen_by_us_only(&volume)?.is_some();
+        self.prepare_copy(source_active, 1)?;
+        self.with_ids(1, |ids| {
+            let request = CloneRequest {
+                uuid: Uuid::new_v4(),
+                name: name.clone(),
+                size,
+                created_at: now(),
+                source: volume.uuid,
+                source_id,
+                source_active,
+                thin_id: ids[0],
+            };
+            self.execute(&clone(&request))
+        })?;
+        self.volume(name)
+    }
+
+    /// Puts a volume back to a snapshot of it. The volume keeps its name, identity and size; it
+    /// must not be active. What it held is freed later.
+    pub fn rollback(&self, name: &VolumeName, to: &VolumeName) -> Result<VolumeView, PoolError> {
+        let (_lock, volumes) = self.lock_all(&[name.clone(), to.clone()])?;
+        let [volume, source] = volumes.as_slice() else {
+            return Err(PoolError::NotASnapshot {
+                pool: self.identity.name.clone(),
+                name: to.clone(),
+            });
+        };
+        self.check_rollback(volume, source)?;
+        let source_id = self.ready_id(source)?;
+        let _pin = self.locks.pin(source_id);
+        let source_active = self.frozen_by_us_only(source)?;
+        if source_active.is_some() {
+            return Err(PoolError::VolumeActive { name: to.clone() });
+        }
+        self.admit(Operation::Rollback)?;
+        self.count_snapshots(1)?;
+        self.with_ids(1, |ids| {
+            self.execute(&rollback(volume.uuid, source.uuid, source_id, ids[0]))
+        })?;
+        self.volume(name)
+    }
+
+    fn check_rollback(&self, volume: &Volume, source: &Volume) -> Result<(), PoolError> {
+        if !source.is_snapshot() || volume.uuid == source.uuid {
+            return Err(PoolError::NotASnapshot {
+                pool: self.identity.name.clone(),
+                name: source.name.clone(),
+            });
+        }
+        if source.size > volume.size {
+            return Err(PoolError::Shrink {
+                name: source.name.clone(),
+                current: source.size,
+                requested: volume.size,
+            });
+        }
+        if let Some(device) = self.thin_device(volume)? {
+            if device.open_count > 0 {
+                return Err(PoolError::VolumeInUse {
+                    name: volume.name.clone(),
+                    device: device.node(),
+                    count: device.open_count,
+                });
+            }
+            return Err(PoolError::VolumeActive { name: volume.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel, not the catalogue, whether an origin is active. One that somebody else
+    /// suspended is theirs to resume.
+    fn frozen_by_us_only(
+        &self,
+        volume: &Volume,
+    ) -> Result<Option<crate::block_device::DeviceNumber>, PoolError> {
+        match self.thin_device(&self.find(&volume.name)?)? {
+            Some(device) if device.suspended => Err(suspended_elsewhere(&volume.name, &device)),
+            Some(device) if device.live => Ok(Some(device.number)),
+            _ => Ok(None),
+        }
+    }
+
+    fn refuse_taken<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a VolumeName>,
+    ) -> Result<(), PoolError> {
+        for name in names {
+            if self.find(name).is_ok() {
+                let pool = self.identity.name.clone();
+                return Err(PoolError::VolumeExists { pool, name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_copy(&self, any_active: bool, count: usize) -> Result<(), PoolError> {
+        let operation =
+            if any_active { Operation::SnapshotActive } else { Operation::SnapshotInactive };
+        let usage = self.admit(operation)?;
+        if any_active {
+            self.refuse_without_room(usage.as_ref())?;
+        }
+        self.count_snapshots(count)
+    }
+
+    fn refuse_without_room(&self, usage: Option<&PoolUsage>) -> Result<(), PoolError> {
+        let free = usage.map_or(Bytes::ZERO, |usage| {
+            self.identity.block_size.length_of(usage.free_data_blocks())
+        });
+        if free < FREEZE_ROOM {
+            return Err(PoolError::NoRoomToFreeze { free, needed: FREEZE_ROOM });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Volumes: create, grow, rename, delete.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use super::error::PoolError;
+use super::handle::Pool;
+use super::kernel::ThinDevice;
+use super::links::{remove_link, write_link};
+use super::locks::{VolumeLock, lock};
+use super::view::VolumeView;
+use crate::catalogue::{Record, ThinState, Timestamp, Volume, VolumeName};
+use crate::plan::{Operation, admit, link_path, resize};
+use crate::units::{Bytes, SECTOR_BYTES, ThinId};
+
+/// The largest volume: what fits a signed 64-bit count of bytes, as file offsets are.
+const VOLUME_BYTES_MAX: u64 = (i64::MAX as u64) / SECTOR_BYTES * SECTOR_BYTES;
+
+/// The time, for the records: the pure core never asks for it.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(super) fn check_size(size: Bytes) -> Result<(), PoolError> {
+    let refuse = |why| Err(PoolError::BadSize { size, why });
+    match size.get() {
+        0 => refuse("a volume has at least one sector of 512 bytes"),
+        bytes if !bytes.is_multiple_of(SECTOR_BYTES) => refuse("it is no multiple of 512 bytes"),
+        bytes if bytes > VOLUME_BYTES_MAX => refuse("file offsets end below 8 EiB"),
+        _ => Ok(()),
+    }
+}
+
+impl Pool {
+    /// Creates a volume: one journal write, nothing in the kernel. A blank volume has nothing to
+    /// lose, so it gets its thin id when it is first activated or copied.
+    pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<VolumeView, PoolError> {
+        check_size(size)?;
+        self.admit(Operation::Create)?;
+        let uuid = Uuid::new_v4();
+        let record = Record::VolumeCreated { uuid, name: name.clone(), size, created_at: now() };
+        self.commit(record)?;
+        self.volume(name)
+    }
+
+    /// Grows a volume or snapshot; while it is active its users see the new size at once.
+    pub fn resize(&self, name: &VolumeName, size: Bytes) -> Result<VolumeView, PoolError> {
+        check_size(size)?;
+        let (_lock, volume) = self.lock_one(name)?;
+        if size < volume.size {
+            let (current, requested) = (volume.size, size);
+            return Err(PoolError::Shrink { name: name.clone(), current, requested });
+        }
+        self.admit(Operation::Resize)?;
+        let length = size.to_sectors_exact()?;
+        let active = match self.thin_device(&volume)? {
+            Some(device) if device.suspended => return Err(suspended_elsewhere(name, &device)),
+            Some(device) => Some((device.id, length, device.read_only)),
+            None => None,
+        };
+        self.execute(&resize(volume.uuid, size, active))?;
+        self.volume(name)
+    }
+
+    /// Gives a volume or snapshot another name. Its data, its device and its users see nothing.
+    pub fn rename(&self, from: &VolumeName, to: &VolumeName) -> Result<VolumeView, PoolError> {
+        let (_lock, volume) = self.lock_one(from)?;
+        admit(self.health()?.0, Operation::Rename)?;
+        let device = self.thin_device(&volume)?;
+        self.commit(Record::Renamed { uuid: volume.uuid, name: to.clone() })?;
+        if let Some(device) = device {
+            remove_link(&self.link_of(&volume));
+            let renamed = Volume { name: to.clone(), ..volume };
+            write_link(&self.link_of(&renamed), &device.node());
+        }
+        self.volume(to)
+    }
+
+    /// Deletes a volume or snapshot. It is gone when this returns; its space is freed by
+    /// [`Pool::reap`].
+    pub fn delete(&self, name: &VolumeName) -> Result<(), PoolError> {
+        let (_lock, volume) = self.lock_one(name)?;
+        self.refuse_if_poisoned()?;
+        admit(self.health()?.0, Operation::Delete)?;
+        self.remove_device(&volume)?;
+        self.commit(Record::Deleted { uuid: volume.uuid })
+    }
+
+    /// Locks a volume by its name and looks it up again under the lock: it may have been renamed
+    /// or deleted while we waited.
+    pub(super) fn lock_one(
+        &self,
+        name: &VolumeName,
+    ) -> Result<(VolumeLock<'_>, Volume), PoolError> {
+        loop {
+            let uuid = self.find(name)?.uuid;
+            let held = self.locks.volumes(&[uuid]);
+            let volume = self.find(name)?;
+            if volume.uuid == uuid {
+                return Ok((held, volume));
+            }
+        }
+    }
+
+    /// Locks several volumes at once, in the order given.
+    pub(super) fn lock_all(
+        &self,
+        names: &[VolumeName],
+    ) -> Result<(VolumeLock<'_>, Vec<Volume>), PoolError> {
+        loop {
+            let found = |names: &[VolumeName]| -> Result<Vec<Volume>, PoolError> {
+                names.iter().map(|name| self.find(name)).collect()
+            };
+            let uuids: Vec<Uuid> = found(names)?.iter().map(|volume| volume.uuid).collect();
+            let held = self.locks.volumes(&uuids);
+            let volumes = found(names)?;
+            if volumes.iter().map(|volume| volume.uuid).eq(uuids) {
+                return Ok((held, volumes));
+            }
+        }
+    }
+
+    /// The thin id of a volume that has data.
+    pub(super) fn ready_id(&self, volume: &Volume) -> Result<ThinId, PoolError> {
+        match volume.thin {
+            ThinState::Ready(id) => Ok(id),
+            ThinState::Lost(id) => Err(PoolError::VolumeLost { name: volume.name.clone(), id }),
+            ThinState::Pending => self.allocate(volume),
+        }
+    }
+
+    /// The link that an active volume has.
+    pub(super) fn link_of(&self, volume: &Volume) -> PathBuf {
+        link_path(self.identity.name.as_str(), volume.name.as_str(), volume.uuid)
+    }
+
+    /// A volume or snapshot as it stands.
+    pub fn volume(&self, name: &VolumeName) -> Result<VolumeView, PoolError> {
+        let volume = self.find(name)?;
+        let origin_name = {
+            let state = lock(&self.state);
+            super::report::origin_name(&state.catalogue, &volume)
+        };
+        let device = self.thin_device(&volume)?;
+        let mapped = self.mapped_of(&volume);
+        Ok(super::report::volume_view(&self.identity, &volume, origin_name, device, mapped))
+    }
+}
+
+pub(super) fn suspended_elsewhere(name: &VolumeName, device: &ThinDevice) -> PoolError {
+    PoolError::OriginSuspended { name: name.clone(), device: device.name.to_string() }
+}
