@@ -1,1 +1,4 @@
-//! thinly.
+//! The parts of the `thinly` command.
+#![forbid(unsafe_code)]
+
+pub mod dm_command;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
 mod block;
+mod command;
 mod devices;
 mod events;
 mod list;
