@@ -127,7 +127,7 @@ impl Checkpoint<'_> {
         let finish = || -> Result<Stream<'_>, JournalError> {
             appended.into_iter().try_for_each(|record| stream.push(record))?;
             stream.flush()?;
-            stream.finish(first_sequence)?;
+            stream.finish(first_sequence, old.epoch)?;
             let sealed =
                 old.write_seal(journal.media.as_ref(), stream.place.epoch, first_sequence)?;
             stream.counters.writes += 1;

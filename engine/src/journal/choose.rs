@@ -1,7 +1,8 @@
 //! Which region is the current one: a pure function of the two headers and the two seals.
 #![forbid(unsafe_code)]
 
-use super::format::{Header, HeaderState, Region, SealState};
+use super::control::{Header, HeaderState, SealState};
+use super::format::Region;
 
 /// The control units of both regions, A first.
 pub(super) type Slots = [Slot; 2];
@@ -40,7 +41,9 @@ pub(super) enum Refusal {
     /// Both headers are zero.
     Blank,
     /// Something that belongs in this region's control units is gone or unreadable.
-    Damaged { region: Region, in_seal: bool, what: &'static str },
+    ///
+    /// The offset counts from the region's start.
+    Damaged { region: Region, offset: u64, what: &'static str },
 }
 
 /// Picks the current region.
@@ -63,14 +66,14 @@ pub(super) fn choose(slots: &Slots) -> Result<Choice, Refusal> {
         }
         (Some(a), Some(_)) => Err(Refusal::Damaged {
             region: a.region,
-            in_seal: false,
+            offset: 0,
             what: "both regions claim the same epoch",
         }),
     }
 }
 
 fn header_lost(region: Region) -> Refusal {
-    Refusal::Damaged { region, in_seal: false, what: "the header is unreadable" }
+    Refusal::Damaged { region, offset: 0, what: "the header is unreadable" }
 }
 
 fn choose_only(only: &Header, seal: SealState, other: HeaderState) -> Result<Choice, Refusal> {
@@ -81,12 +84,12 @@ fn choose_only(only: &Header, seal: SealState, other: HeaderState) -> Result<Cho
         (SealState::Open, _) | (SealState::Damaged, HeaderState::Blank) => Ok(choice),
         (SealState::Sealed(_), _) => Err(Refusal::Damaged {
             region: only.region.other(),
-            in_seal: false,
+            offset: 0,
             what: "the other region is closed in favour of this one, whose header is lost",
         }),
         (SealState::Damaged, _) => Err(Refusal::Damaged {
             region: only.region,
-            in_seal: true,
+            offset: u64::from(only.unit_bytes),
             what: "neither this seal nor the other region's header is readable",
         }),
     }
@@ -101,28 +104,32 @@ fn choose_newer(
     if let SealState::Sealed(_) = newer_seal {
         return Err(Refusal::Damaged {
             region: older.region,
-            in_seal: false,
+            offset: 0,
             what: "the other region is closed in favour of a newer one, an older one is here",
         });
     }
+    let current = Choice { current: *newer, unsealed: None, may_fall_back: false };
     match older_seal {
+        // What is left of an earlier lap says nothing about this one; its own open seal does.
+        SealState::Sealed(seal)
+            if newer.previous_epoch != older.epoch && seal.successor_epoch < newer.epoch =>
+        {
+            Ok(current)
+        }
+        SealState::Open | SealState::Damaged if newer.previous_epoch != older.epoch => Ok(current),
         SealState::Sealed(seal)
             if seal.successor_epoch == newer.epoch
                 && seal.next_sequence == newer.first_sequence =>
         {
-            Ok(Choice { current: *newer, unsealed: None, may_fall_back: false })
+            Ok(current)
         }
         SealState::Sealed(_) => Err(Refusal::Damaged {
             region: newer.region,
-            in_seal: false,
+            offset: 0,
             what: "the header is not the one that the other region was closed for",
         }),
-        SealState::Open => {
-            Ok(Choice { current: *newer, unsealed: Some(*older), may_fall_back: true })
-        }
+        SealState::Open => Ok(Choice { unsealed: Some(*older), may_fall_back: true, ..current }),
         // A torn seal: the newer header was durable before it was written.
-        SealState::Damaged => {
-            Ok(Choice { current: *newer, unsealed: Some(*older), may_fall_back: false })
-        }
+        SealState::Damaged => Ok(Choice { unsealed: Some(*older), ..current }),
     }
 }

@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use uuid::Uuid;
-
 /// The format that this program reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 /// The smallest write unit.
@@ -25,9 +23,6 @@ pub(super) const CONTROL_BYTES: usize = 4096;
 pub(super) const CONTROL_UNITS: u64 = 2;
 /// Frames start at multiples of this.
 pub(super) const FRAME_ALIGNMENT_BYTES: usize = 8;
-
-const HEADER_MAGIC: [u8; 8] = *b"ThnlyJrn";
-const SEAL_MAGIC: [u8; 8] = *b"ThnlySea";
 
 /// One of the two halves of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,24 +82,24 @@ impl Field {
         Self { name, offset: self.end(), length, meaning }
     }
 
-    const fn end(self) -> usize {
+    pub(super) const fn end(self) -> usize {
         self.offset + self.length
     }
 
-    fn put(self, bytes: &mut [u8], value: &[u8]) {
+    pub(super) fn put(self, bytes: &mut [u8], value: &[u8]) {
         bytes[self.offset..self.end()].copy_from_slice(value);
     }
 
-    fn get(self, bytes: &[u8]) -> &[u8] {
+    pub(super) fn get(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.offset..self.end()]
     }
 
     /// Reads a little-endian number of up to eight bytes.
-    fn number(self, bytes: &[u8]) -> u64 {
+    pub(super) fn number(self, bytes: &[u8]) -> u64 {
         self.get(bytes).iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 
-    fn number32(self, bytes: &[u8]) -> u32 {
+    pub(super) fn number32(self, bytes: &[u8]) -> u32 {
         u32::try_from(self.number(bytes)).unwrap_or(u32::MAX)
     }
 }
@@ -134,6 +129,7 @@ structure! { header:
     FIRST_SEQUENCE after EPOCH = "first_sequence", 8, "sequence of the first record after the checkpoint";
     CHECKPOINT_FRAMES after FIRST_SEQUENCE = "checkpoint_frames", 8, "number of checkpoint frames";
     RECORDS_OFFSET after CHECKPOINT_FRAMES = "records_offset", 8, "where the checkpoint ends and records begin, from the region's start";
+    PREVIOUS_EPOCH after RECORDS_OFFSET = "previous_epoch", 8, "the epoch of the region that this one replaced, 0 for the first";
 }
 
 structure! { seal:
@@ -161,7 +157,7 @@ structure! { frame:
 /// Bytes before a frame's payload.
 pub(super) const FRAME_HEADER_BYTES: usize = frame::CRC.end();
 
-const _: () = assert!(header::RECORDS_OFFSET.end() <= CONTROL_BYTES);
+const _: () = assert!(header::PREVIOUS_EPOCH.end() <= CONTROL_BYTES);
 const _: () = assert!(FRAME_HEADER_BYTES == 24);
 const _: () =
     assert!(FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX + (UNIT_BYTES_MAX as usize) <= WRITE_BYTES_MAX);
@@ -181,236 +177,4 @@ pub(super) const fn region_bytes_of(size_bytes: u64) -> u64 {
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<32>();
     chunks.iter().all(|chunk| *chunk == [0; 32]) && rest.iter().all(|byte| *byte == 0)
-}
-
-fn control_crc(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..header::CRC.offset]);
-    hasher.update(&bytes[header::CRC.end()..CONTROL_BYTES]);
-    hasher.finalize()
-}
-
-/// What a region's first unit says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) pool: Uuid,
-    pub(super) region: Region,
-    pub(super) unit_bytes: u32,
-    pub(super) region_bytes: u64,
-    pub(super) epoch: u64,
-    pub(super) first_sequence: u64,
-    pub(super) checkpoint_frames: u64,
-    pub(super) records_offset: u64,
-}
-
-/// What was found where a header belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeaderState {
-    Blank,
-    Valid(Header),
-    /// Whole, but another pool's.
-    Foreign(Uuid),
-    /// Whole, but of another format.
-    Version(u32),
-    Damaged,
-}
-
-impl Header {
-    pub(super) fn encode(&self, bytes: &mut [u8]) {
-        header::MAGIC.put(bytes, &HEADER_MAGIC);
-        header::VERSION.put(bytes, &FORMAT_VERSION.to_le_bytes());
-        header::POOL.put(bytes, self.pool.as_bytes());
-        header::REGION.put(bytes, &self.region.index().to_le_bytes());
-        header::UNIT_BYTES.put(bytes, &self.unit_bytes.to_le_bytes());
-        header::REGION_BYTES.put(bytes, &self.region_bytes.to_le_bytes());
-        header::EPOCH.put(bytes, &self.epoch.to_le_bytes());
-        header::FIRST_SEQUENCE.put(bytes, &self.first_sequence.to_le_bytes());
-        header::CHECKPOINT_FRAMES.put(bytes, &self.checkpoint_frames.to_le_bytes());
-        header::RECORDS_OFFSET.put(bytes, &self.records_offset.to_le_bytes());
-        let crc = control_crc(bytes);
-        header::CRC.put(bytes, &crc.to_le_bytes());
-    }
-
-    pub(super) fn decode(bytes: &[u8], region: Region, pool: Uuid) -> HeaderState {
-        if is_zero(bytes) {
-            return HeaderState::Blank;
-        }
-        if header::MAGIC.get(bytes) != HEADER_MAGIC
-            || header::CRC.number32(bytes) != control_crc(bytes)
-        {
-            return HeaderState::Damaged;
-        }
-        let version = header::VERSION.number32(bytes);
-        if version != FORMAT_VERSION {
-            return HeaderState::Version(version);
-        }
-        let found = Uuid::from_slice(header::POOL.get(bytes)).unwrap_or_default();
-        if found != pool {
-            return HeaderState::Foreign(found);
-        }
-        let header = Self {
-            pool,
-            region,
-            unit_bytes: header::UNIT_BYTES.number32(bytes),
-            region_bytes: header::REGION_BYTES.number(bytes),
-            epoch: header::EPOCH.number(bytes),
-            first_sequence: header::FIRST_SEQUENCE.number(bytes),
-            checkpoint_frames: header::CHECKPOINT_FRAMES.number(bytes),
-            records_offset: header::RECORDS_OFFSET.number(bytes),
-        };
-        if header::REGION.number32(bytes) == region.index() && header.is_sound() {
-            HeaderState::Valid(header)
-        } else {
-            HeaderState::Damaged
-        }
-    }
-
-    fn is_sound(&self) -> bool {
-        let unit = u64::from(self.unit_bytes);
-        self.unit_bytes.is_power_of_two()
-            && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&self.unit_bytes)
-            && self.region_bytes.is_multiple_of(REGION_ALIGNMENT_BYTES)
-            && self.records_offset.is_multiple_of(unit)
-            && (CONTROL_UNITS * unit..=self.region_bytes).contains(&self.records_offset)
-    }
-}
-
-/// The mark that closes a region for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seal {
-    pub(super) pool: Uuid,
-    pub(super) region: Region,
-    pub(super) epoch: u64,
-    pub(super) successor_epoch: u64,
-    pub(super) next_sequence: u64,
-}
-
-/// What was found where a seal belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SealState {
-    Open,
-    Sealed(Seal),
-    Damaged,
-}
-
-impl Seal {
-    pub(super) fn encode(&self, bytes: &mut [u8]) {
-        seal::MAGIC.put(bytes, &SEAL_MAGIC);
-        seal::VERSION.put(bytes, &FORMAT_VERSION.to_le_bytes());
-        seal::POOL.put(bytes, self.pool.as_bytes());
-        seal::REGION.put(bytes, &self.region.index().to_le_bytes());
-        seal::EPOCH.put(bytes, &self.epoch.to_le_bytes());
-        seal::SUCCESSOR_EPOCH.put(bytes, &self.successor_epoch.to_le_bytes());
-        seal::NEXT_SEQUENCE.put(bytes, &self.next_sequence.to_le_bytes());
-        let crc = control_crc(bytes);
-        seal::CRC.put(bytes, &crc.to_le_bytes());
-    }
-
-    /// Reads the seal of the region that `header` opens.
-    pub(super) fn decode(bytes: &[u8], header: &Header) -> SealState {
-        if is_zero(bytes) {
-            return SealState::Open;
-        }
-        let ours = seal::MAGIC.get(bytes) == SEAL_MAGIC
-            && seal::CRC.number32(bytes) == control_crc(bytes)
-            && seal::VERSION.number32(bytes) == FORMAT_VERSION
-            && seal::POOL.get(bytes) == header.pool.as_bytes()
-            && seal::REGION.number32(bytes) == header.region.index()
-            && seal::EPOCH.number(bytes) == header.epoch;
-        if !ours {
-            return SealState::Damaged;
-        }
-        SealState::Sealed(Self {
-            pool: header.pool,
-            region: header.region,
-            epoch: header.epoch,
-            successor_epoch: seal::SUCCESSOR_EPOCH.number(bytes),
-            next_sequence: seal::NEXT_SEQUENCE.number(bytes),
-        })
-    }
-}
-
-/// Whether a frame is part of the checkpoint or a record after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Checkpoint,
-    Record,
-}
-
-impl Kind {
-    const fn code(self) -> u8 {
-        match self {
-            Self::Checkpoint => 1,
-            Self::Record => 2,
-        }
-    }
-}
-
-/// The fixed part of a frame, not yet checked against its checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHeader {
-    pub(super) kind: Kind,
-    pub(super) write_units: u16,
-    pub(super) length: usize,
-    pub(super) sequence: u64,
-    pub(super) write_unit: u32,
-}
-
-impl FrameHeader {
-    /// Reads the fixed part; `None` if no frame can look like this.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let kind = match (frame::KIND.number(bytes), frame::RESERVED.number(bytes)) {
-            (1, 0) => Kind::Checkpoint,
-            (2, 0) => Kind::Record,
-            _ => return None,
-        };
-        let length = usize::try_from(frame::LENGTH.number(bytes)).ok()?;
-        let write_units = u16::try_from(frame::WRITE_UNITS.number(bytes)).ok()?;
-        (length <= PAYLOAD_BYTES_MAX && write_units > 0).then_some(Self {
-            kind,
-            write_units,
-            length,
-            sequence: frame::SEQUENCE.number(bytes),
-            write_unit: frame::WRITE_UNIT.number32(bytes),
-        })
-    }
-
-    /// Writes the fixed part and the checksum over a buffer that holds the payload already.
-    pub(super) fn encode(&self, bytes: &mut [u8], crc_seed: &CrcSeed, offset: u64) {
-        let length = u32::try_from(self.length).unwrap_or(u32::MAX);
-        frame::KIND.put(bytes, &[self.kind.code()]);
-        frame::WRITE_UNITS.put(bytes, &self.write_units.to_le_bytes());
-        frame::LENGTH.put(bytes, &length.to_le_bytes());
-        frame::SEQUENCE.put(bytes, &self.sequence.to_le_bytes());
-        frame::WRITE_UNIT.put(bytes, &self.write_unit.to_le_bytes());
-        let crc = crc_seed.frame_crc(offset, bytes);
-        frame::CRC.put(bytes, &crc.to_le_bytes());
-    }
-
-    /// Whether `bytes`, a whole frame with its padding, carry the checksum of this place.
-    pub(super) fn is_intact(bytes: &[u8], crc_seed: &CrcSeed, offset: u64) -> bool {
-        frame::CRC.number32(bytes) == crc_seed.frame_crc(offset, bytes)
-    }
-}
-
-/// A checksum that already contains whose, which region's and which epoch's frames these are.
-#[derive(Debug, Clone)]
-pub(super) struct CrcSeed(crc32fast::Hasher);
-
-impl CrcSeed {
-    pub(super) fn new(pool: Uuid, region: Region, epoch: u64) -> Self {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(pool.as_bytes());
-        hasher.update(&region.index().to_le_bytes());
-        hasher.update(&epoch.to_le_bytes());
-        Self(hasher)
-    }
-
-    fn frame_crc(&self, offset: u64, bytes: &[u8]) -> u32 {
-        let mut hasher = self.0.clone();
-        hasher.update(&offset.to_le_bytes());
-        hasher.update(&bytes[..frame::CRC.offset]);
-        hasher.update(&bytes[frame::CRC.end()..]);
-        hasher.finalize()
-    }
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::choose::{Choice, Refusal, Slot, Slots, choose};
+use super::control::{Header, HeaderState, Seal, SealState};
 use super::error::JournalError;
-use super::format::{
-    CONTROL_BYTES, FORMAT_VERSION, Header, HeaderState, Region, Seal, SealState, region_bytes_of,
-};
+use super::format::{CONTROL_BYTES, FORMAT_VERSION, Region, region_bytes_of};
 use super::media::Media;
 use super::mirror;
 use super::place::base_of;
@@ -328,17 +327,17 @@ fn refused(
     refusal: Refusal,
 ) -> Result<JournalError, JournalError> {
     let medium = media.name();
-    let (region, in_seal, what) = match refusal {
-        Refusal::Damaged { region, in_seal, what } => (region, in_seal, what),
+    let (region, offset, what) = match refusal {
+        Refusal::Damaged { region, offset, what } => (region, offset, what),
         Refusal::Blank => match first_nonzero(media, 2 * region_bytes)? {
             None => return Ok(JournalError::Blank { medium }),
             Some(offset) if offset < region_bytes => {
-                (Region::A, false, "both headers are zero, frames are not")
+                (Region::A, 0, "both headers are zero, frames are not")
             }
-            Some(_) => (Region::B, false, "both headers are zero, frames are not"),
+            Some(_) => (Region::B, 0, "both headers are zero, frames are not"),
         },
     };
-    let offset = base_of(region, region_bytes) + if in_seal { CONTROL_BYTES as u64 } else { 0 };
+    let offset = base_of(region, region_bytes) + offset;
     Ok(JournalError::Damaged { medium, region, offset, what })
 }
 

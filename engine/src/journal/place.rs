@@ -3,11 +3,13 @@
 
 use uuid::Uuid;
 
+use super::control::{Header, Seal};
 use super::error::{JournalError, MediaError};
 use super::format::{
-    CONTROL_BYTES, CONTROL_UNITS, CrcSeed, FRAME_HEADER_BYTES, FrameHeader, Header, Kind,
-    REGION_ALIGNMENT_BYTES, Region, Seal, frame_bytes, region_bytes_of,
+    CONTROL_BYTES, CONTROL_UNITS, FRAME_HEADER_BYTES, REGION_ALIGNMENT_BYTES, Region, frame_bytes,
+    region_bytes_of,
 };
+use super::frame::{CrcSeed, FrameHeader, Kind};
 use super::media::Media;
 use crate::aligned::AlignedBuffer;
 
@@ -92,6 +94,7 @@ impl Place {
         first_sequence: u64,
         checkpoint_frames: u64,
         records_offset: u64,
+        previous_epoch: u64,
     ) -> AlignedBuffer {
         let mut buffer = AlignedBuffer::zeroed(self.unit_usize());
         let header = Header {
@@ -103,6 +106,7 @@ impl Place {
             first_sequence,
             checkpoint_frames,
             records_offset,
+            previous_epoch,
         };
         header.encode(&mut buffer);
         buffer

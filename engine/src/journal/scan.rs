@@ -7,11 +7,12 @@
 //! unit and its length to make the two cases distinguishable.
 #![forbid(unsafe_code)]
 
+use super::control::Header;
 use super::error::MediaError;
 use super::format::{
-    FRAME_ALIGNMENT_BYTES, FRAME_HEADER_BYTES, FrameHeader, Header, Kind, WRITE_BYTES_MAX,
-    frame_bytes, is_zero,
+    FRAME_ALIGNMENT_BYTES, FRAME_HEADER_BYTES, WRITE_BYTES_MAX, frame_bytes, is_zero,
 };
+use super::frame::{FrameHeader, Kind};
 use super::media::Media;
 use super::place::Place;
 use super::window::Window;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::JournalError;
-use super::format::{Kind, PAYLOAD_BYTES_MAX, WRITE_BYTES_TARGET, frame_bytes};
+use super::format::{PAYLOAD_BYTES_MAX, WRITE_BYTES_TARGET, frame_bytes};
+use super::frame::Kind;
 use super::media::Media;
 use super::place::Place;
 use super::writer::Counters;
@@ -79,9 +80,14 @@ impl<'a> Stream<'a> {
     }
 
     /// Makes the region valid: what was flushed is the checkpoint, records follow.
-    pub(super) fn finish(&mut self, first_sequence: u64) -> Result<(), JournalError> {
+    pub(super) fn finish(
+        &mut self,
+        first_sequence: u64,
+        previous_epoch: u64,
+    ) -> Result<(), JournalError> {
         let frames = self.counters.frames;
-        let buffer = self.place.header_unit(first_sequence, frames, self.end_offset);
+        let buffer =
+            self.place.header_unit(first_sequence, frames, self.end_offset, previous_epoch);
         self.media.write_at(self.place.base(), &buffer)?;
         self.counters.writes += 1;
         self.counters.bytes_written += buffer.len() as u64;

@@ -79,8 +79,7 @@ impl MemoryMedium {
 
     fn change(&self, offset: u64, bytes: &[u8]) -> Result<(), MediaError> {
         let length = bytes.len() as u64;
-        assert!(offset.is_multiple_of(u64::from(self.unit_bytes)), "an unaligned write");
-        assert!(length.is_multiple_of(u64::from(self.unit_bytes)), "a write of broken units");
+        assert!(offset.is_multiple_of(4096) && length.is_multiple_of(4096), "an unaligned write");
         let offset = usize::try_from(offset).unwrap();
         let mut inner = self.lock();
         let failed = inner.step();

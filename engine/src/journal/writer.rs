@@ -8,9 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use super::error::{JournalError, MediaError};
-use super::format::{
-    Kind, PAYLOAD_BYTES_MAX, Region, UNIT_BYTES_MAX, WRITE_BYTES_TARGET, frame_bytes,
-};
+use super::format::{PAYLOAD_BYTES_MAX, Region, UNIT_BYTES_MAX, WRITE_BYTES_TARGET, frame_bytes};
+use super::frame::Kind;
 use super::load::Position;
 use super::media::Media;
 use super::mirror;
@@ -112,7 +111,7 @@ impl Journal {
             stream.push(record)?;
         }
         stream.flush()?;
-        stream.finish(1)?;
+        stream.finish(1, 0)?;
         Ok(())
     }
 

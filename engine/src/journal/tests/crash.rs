@@ -133,9 +133,9 @@ fn check_loads(image: &[u8], required: usize, history: &[Vec<u8>]) -> usize {
 }
 
 /// Opens the image as the next process would, changes it, and crashes that too.
-fn recover(image: Vec<u8>, required: usize, history: &[Vec<u8>]) -> usize {
-    let count = check_loads(&image, required, history);
-    let mut run = Run::start(reopen(image.clone()));
+fn recover(image: &[u8], required: usize, history: &[Vec<u8>]) -> usize {
+    let count = check_loads(image, required, history);
+    let mut run = Run::start(reopen(image.to_vec()));
     assert_eq!(run.acks, [(0, count)]);
     if run.journal.needs_checkpoint() {
         run.checkpoint();
@@ -144,7 +144,7 @@ fn recover(image: Vec<u8>, required: usize, history: &[Vec<u8>]) -> usize {
     run.checkpoint();
     run.commit_together(1);
     let mut crashes = 0;
-    run.crashes(&image, some_states, &mut |image, required| {
+    run.crashes(image, some_states, &mut |image, required| {
         check_loads(&image, required, &run.history);
         crashes += 1;
     });
@@ -165,7 +165,7 @@ fn acknowledged_records_survive_every_crash() {
     run.checkpoint();
     let mut crashes = 0;
     run.crashes(&start, every_state, &mut |image, required| {
-        crashes += 1 + recover(image, required, &run.history);
+        crashes += 1 + recover(&image, required, &run.history);
     });
     println!("{crashes} crash states");
     assert!(crashes > 10_000, "only {crashes} crash states were tried");

@@ -1,6 +1,13 @@
 //! The journal under every crash, fault and interleaving that fits into memory.
 
 mod crash;
+mod damage;
+mod document;
+mod failure;
+mod file;
+mod group;
+mod mirrored;
+mod model;
 
 use std::sync::Arc;
 
