@@ -1,4 +1,5 @@
 //! A medium in memory that remembers every write and fails on command.
+#![forbid(unsafe_code)]
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};

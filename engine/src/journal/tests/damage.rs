@@ -1,4 +1,5 @@
 //! Bits that flip, units that land elsewhere, laps and pools that are not ours.
+#![forbid(unsafe_code)]
 
 use super::*;
 

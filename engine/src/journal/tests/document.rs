@@ -1,4 +1,5 @@
 //! The document's tables are printed from the code.
+#![forbid(unsafe_code)]
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
 //! The n-th operation fails, for every n.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::journal::testing::FailedWrite;

@@ -1,4 +1,5 @@
 //! The same journal on a real file, unbuffered.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Many threads: grouped writes, one order, checkpoints and readers beside them.
+#![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};

@@ -1,4 +1,5 @@
 //! Two copies: one may be damaged anywhere, a crash may fall between their writes.
+#![forbid(unsafe_code)]
 
 use super::*;
 
@@ -124,6 +125,32 @@ fn a_crash_while_mending_never_makes_the_mended_copy_pass_for_a_shorter_journal(
         }
         let loaded = load(&mirror([&reopen(image.clone()), &good]), POOL).unwrap();
         assert_eq!(loaded.payloads, history);
+    }
+    assert_eq!(image, good.bytes());
+}
+
+#[test]
+fn a_copy_that_lacks_records_is_no_journal_while_it_is_mended() {
+    let (bytes, mut history) = mirrored_journal();
+    let good = reopen(bytes.clone());
+    let (journal, _) = resume(&good);
+    for number in 7..10 {
+        history.push(payload(number));
+        journal.commit(payload(number)).unwrap();
+    }
+    let target = reopen(bytes.clone());
+    resume_mirror([&good, &target]);
+    let mut image = bytes;
+    for change in &target.changes() {
+        let is_erasing = change.bytes.iter().all(|byte| *byte == 0);
+        for unit in change.bytes.chunks(4096).enumerate() {
+            let (index, unit) = unit;
+            image[change.offset + index * 4096..][..4096].copy_from_slice(unit);
+            match load(&reopen(image.clone()), POOL) {
+                Ok(loaded) if !is_erasing => assert_eq!(loaded.payloads, history),
+                _ => {}
+            }
+        }
     }
     assert_eq!(image, good.bytes());
 }

@@ -1,4 +1,5 @@
 //! The journal under every crash, fault and interleaving that fits into memory.
+#![forbid(unsafe_code)]
 
 mod crash;
 mod damage;

@@ -1,4 +1,5 @@
 //! Any sequence of operations does what a plain list does.
+#![forbid(unsafe_code)]
 
 use proptest::prelude::*;
 
