@@ -19,6 +19,10 @@ pub struct AlignedBuffer {
 
 impl AlignedBuffer {
     /// Makes a zeroed buffer of `length` bytes.
+    ///
+    /// # Panics
+    ///
+    /// Never in practice: the pointer of a byte vector can always be aligned within one page.
     pub fn zeroed(length: usize) -> Self {
         let storage = vec![0_u8; length + ALIGNMENT_BYTES];
         let start = storage.as_ptr().align_offset(ALIGNMENT_BYTES);

@@ -79,6 +79,7 @@ macro_rules! quantity {
             }
 
             /// The difference, or zero when `other` is larger.
+            #[must_use]
             pub const fn saturating_sub(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0))
             }
@@ -130,6 +131,7 @@ impl Bytes {
     }
 
     /// The largest multiple of `unit` that is not above this length.
+    #[must_use]
     pub const fn align_down(self, unit: Self) -> Self {
         Self(self.0 - self.0 % unit.0)
     }
