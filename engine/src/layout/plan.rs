@@ -157,6 +157,7 @@ fn placement(copy: u8, segment: &Segment, extent: Bytes) -> Option<(Uuid, Journa
 
 /// The fixed circumstances of one plan.
 struct Planner<'a> {
+    offers: &'a [DeviceOffer],
     options: &'a PoolOptions,
     empty: ExtentMap,
     journal_devices: Vec<Uuid>,
@@ -166,7 +167,7 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(devices: &[DeviceOffer], options: &'a PoolOptions) -> Result<Self, PlanError> {
+    fn new(devices: &'a [DeviceOffer], options: &'a PoolOptions) -> Result<Self, PlanError> {
         let smallest = devices.iter().map(|offer| offer.usable_bytes).min();
         let smallest = smallest.ok_or(PlanError::NoDataDevice)?;
         let extent_bytes = options.extent_bytes.unwrap_or_else(|| default_extent_bytes(smallest));
@@ -188,6 +189,7 @@ impl<'a> Planner<'a> {
         let second = others.max_by_key(|offer| offer.usable_bytes).map(|offer| offer.uuid);
         let total = devices.iter().map(|offer| offer.usable_bytes.get()).sum();
         let planner = Self {
+            offers: devices,
             options,
             empty: ExtentMap::new(extent_bytes, &spaces)?,
             journal_devices: [Some(first), second].into_iter().flatten().collect(),
@@ -345,13 +347,9 @@ impl<'a> Planner<'a> {
         let needs = LABEL_AREAS_BYTES
             + self.copy_bytes(data).get()
             + self.metadata(data).get() * metadata_copies;
-        let extents = self.empty.free_extents(*device).get();
-        let has = self.bytes(extents).get() + LABEL_AREAS_BYTES;
-        PlanError::MetadataDeviceTooSmall {
-            device: *device,
-            needs: Bytes::new(needs),
-            has: Bytes::new(has),
-        }
+        let own = self.offers.iter().find(|offer| offer.uuid == *device);
+        let has = own.map_or(Bytes::ZERO, |offer| offer.usable_bytes);
+        PlanError::MetadataDeviceTooSmall { device: *device, needs: Bytes::new(needs), has }
     }
 }
 

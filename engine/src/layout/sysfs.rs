@@ -152,7 +152,13 @@ fn list_dir_or_empty(path: &Path) -> Result<Vec<String>, LayoutError> {
 }
 
 fn is_gone(error: &io::Error) -> bool {
-    let codes = [nix::libc::ENOENT, nix::libc::ENODEV, nix::libc::ENXIO, nix::libc::EINVAL];
+    let codes = [
+        nix::libc::ENOENT,
+        nix::libc::ENOTDIR,
+        nix::libc::ENODEV,
+        nix::libc::ENXIO,
+        nix::libc::EINVAL,
+    ];
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
