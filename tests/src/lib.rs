@@ -1,1 +1,22 @@
-//! thinly-tests.
+//! What tests share that run inside the guest: disks of their own, commands, the kernel log, and the
+//! only permitted way to skip. `docs/testbed.md` says how they are run.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests drive the tools that the project is compared with, and those are programs"
+)]
+
+mod command;
+mod disks;
+mod feature;
+mod leftovers;
+
+pub use command::sh;
+pub use disks::{Disks, gib, mib};
+pub use feature::{KernelVersion, is_unsupported};
+pub use thinly_guest::kernel_log::KernelLog;
+
+/// The kernel log from here on, for a test that wants to see what the kernel said of it.
+pub fn dmesg_mark() -> anyhow::Result<KernelLog> {
+    Ok(KernelLog::from_now()?)
+}

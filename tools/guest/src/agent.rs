@@ -24,6 +24,9 @@ const LATE_OUTPUT: Duration = Duration::from_secs(2);
 pub const GUEST_PATH: &str =
     "/opt/thinly/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Set for every command in the guest, so that a kernel test knows where it is.
+pub const IN_GUEST: &str = "THINLY_IN_GUEST";
+
 #[derive(Clone)]
 struct Port(Arc<Mutex<File>>);
 
@@ -128,6 +131,9 @@ fn start(
         .env("HOME", "/root")
         .env("LANG", "C.UTF-8")
         .env("TMPDIR", "/tmp")
+        .env(IN_GUEST, "1")
+        // There is no udev in the guest: dmsetup and lvm make their own nodes and wait for nobody.
+        .env("DM_DISABLE_UDEV", "1")
         .env("DISKS", std::env::var("DISKS").unwrap_or_default())
         .envs(&exec.env)
         .current_dir(if exec.cwd.is_empty() { "/root" } else { &exec.cwd })

@@ -27,3 +27,5 @@ pub mod shell;
 pub mod spec;
 pub mod supervisor;
 pub mod terminal;
+pub mod test_list;
+pub mod test_run;

@@ -16,7 +16,8 @@ use thinly_guest::protocol::Exec;
 use thinly_guest::run_dir::{CONSOLE_LOG, RunDir};
 use thinly_guest::spec::Spec;
 use thinly_guest::terminal::RawTerminal;
-use thinly_guest::{agent, image, init, supervisor, terminal};
+use thinly_guest::test_run::{self, TestArgs};
+use thinly_guest::{agent, image, init, supervisor, terminal, test_list};
 
 /// What timeout(1) answers, too.
 const TIMED_OUT: u8 = 124;
@@ -41,8 +42,18 @@ enum Action {
     Run {
         #[command(flatten)]
         spec: Spec,
+        /// Put the test programs of this package on the guest's path; may be repeated.
+        #[arg(long = "cargo-tests", value_name = "PACKAGE")]
+        packages: Vec<String>,
         #[command(flatten)]
         command: CommandArgs,
+    },
+    /// Run a package's tests in one guest.
+    Test {
+        #[command(flatten)]
+        spec: Spec,
+        #[command(flatten)]
+        tests: TestArgs,
     },
     /// Start a guest that stays, and print its directory.
     Up {
@@ -135,9 +146,15 @@ fn perform(action: Action) -> Result<u8> {
             Kernel::get(&cache, kernel)?;
             image::root_image(&cache)?;
         }
-        Action::Run { spec, command } => {
+        Action::Run { mut spec, packages, command } => {
+            for package in &packages {
+                spec.suites.extend(test_list::build(package)?);
+            }
             let guest = Guest::start(&spec, None, Lifetime::Lease)?;
             return run_command(&guest, command);
+        }
+        Action::Test { spec, tests } => {
+            return Ok(u8::from(!test_run::run(spec, &tests)?));
         }
         Action::Up { spec, dir } => {
             let guest = Guest::start(&spec, dir.as_deref(), Lifetime::Stays)?;

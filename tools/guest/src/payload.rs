@@ -14,10 +14,14 @@ pub fn write(spec: &Spec, image: &Path) -> Result<()> {
     let programs = stage.join("bin");
     fs::create_dir_all(&programs)?;
     let mut size_bytes = 0;
-    for binary in &spec.binaries {
+    let built = spec.binaries_if_built.iter().filter(|file| file.exists());
+    for binary in spec.binaries.iter().chain(built) {
         let name =
             binary.file_name().with_context(|| format!("{} names no file", binary.display()))?;
         size_bytes += place(binary, &programs.join(name))?;
+    }
+    for suite in &spec.suites {
+        size_bytes += place(&suite.path, &programs.join(&suite.name))?;
     }
     if let Some(files) = &spec.files {
         size_bytes += copy_tree(files, &stage.join("files"))?;

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::kernel::Version;
+use crate::test_list::Suite;
 
 /// The shape of a guest, as options of every command that starts one.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +33,12 @@ pub struct Spec {
     /// A program to put on the guest's path; may be repeated.
     #[arg(long = "bin", value_name = "FILE")]
     pub binaries: Vec<PathBuf>,
+    /// As --bin, but without complaint when the file is not there.
+    #[arg(long = "bin-if-built", value_name = "FILE")]
+    pub binaries_if_built: Vec<PathBuf>,
+    /// Test programs, each put on the path by its own name.
+    #[arg(skip)]
+    pub suites: Vec<Suite>,
     /// A directory to put at /opt/thinly/files.
     #[arg(long, value_name = "DIR")]
     pub files: Option<PathBuf>,
