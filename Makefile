@@ -30,7 +30,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm test test-native test-doc test-kernel lint clean
+.PHONY: help deps build guest runner vm test test-native test-bed test-doc test-kernel lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -53,6 +53,7 @@ vm: deps runner build ## CMD='...': run a command in a fresh guest with DISKS; w
 test: ## every test: native, documentation, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-doc
+	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-kernel
 
 test-native: ## the tests that need no particular kernel
@@ -64,6 +65,9 @@ test-native: ## the tests that need no particular kernel
 
 test-doc: ## the examples in the documentation
 	cargo test --workspace --doc
+
+test-bed: deps runner ## the guest runner itself, with real guests
+	cargo test --package thinly-guest --test bed -- --ignored --test-threads=1
 
 test-kernel: deps runner build ## the kernel tests in the guest; T=name picks, KERNEL=6.1 changes the kernel
 	@$(GUEST) test --package thinly-tests $(PROGRAMS) $${T:+--filter "$$T"}

@@ -24,7 +24,10 @@ fn remove_holders(name: &str) -> Result<()> {
         }
         // Whatever is suspended would block the unmounts above it, so that the way up resumes.
         if holder.starts_with("dm-") {
-            sh(&format!("timeout 30 dmsetup resume --noflush '{}' || true", mapped_name(&holder)?))?;
+            sh(&format!(
+                "timeout 30 dmsetup resume --noflush '{}' || true",
+                mapped_name(&holder)?
+            ))?;
         }
         remove_holders(&holder)?;
         unmount(&holder)?;

@@ -1,6 +1,7 @@
 //! The agent inside the guest: reads commands from a virtio-serial port and runs them.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -212,7 +213,7 @@ fn diagnosis(log: Option<&Mutex<Option<KernelLog>>>) -> String {
         if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('D')) {
             let head = stat.rsplit_once(')').map_or("", |(head, _)| head);
             let stack = fs::read_to_string(entry.path().join("stack")).unwrap_or_default();
-            text.push_str(&format!("  {head})\n{stack}"));
+            let _ = write!(text, "  {head})\n{stack}");
         }
     }
     text.push_str("kernel log since the command's start, blocked tasks last:\n");

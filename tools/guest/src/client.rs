@@ -1,30 +1,21 @@
 //! A guest as its users see it: start, run commands, reset, stop.
 
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::assembly::prepare;
 use crate::cache::Cache;
+use crate::conversation::Conversation;
 use crate::image;
-use crate::init::serial;
-use crate::initramfs;
 use crate::kernel::Kernel;
-use crate::kvm::Accelerator;
-use crate::payload;
 use crate::protocol::{Body, Exec, Frame, read_frame, write_frame};
-use crate::qemu::{self, Machine};
-use crate::run_dir::{
-    AGENT_SOCKET, CONSOLE_LOG, CONTROL_SOCKET, QEMU_ARGS, QMP_SOCKET, RunDir, SUPERVISOR_LOG,
-};
-use crate::shell;
+use crate::run_dir::{CONSOLE_LOG, CONTROL_SOCKET, QEMU_ARGS, RunDir, SUPERVISOR_LOG};
 use crate::spec::Spec;
 
 /// How long a wedged guest may take to say what is blocked.
@@ -176,13 +167,12 @@ impl Guest {
             // The supervisor may be gone before its answer arrives.
             let _ = self.ask(Body::Down);
         }
-        match self.supervisor.as_mut() {
-            Some(child) => drop(child.wait()?),
-            None => {
-                let deadline = Instant::now() + Duration::from_secs(20);
-                while self.run.lock().is_err() && Instant::now() < deadline {
-                    thread::sleep(Duration::from_millis(20));
-                }
+        if let Some(child) = self.supervisor.as_mut() {
+            child.wait()?;
+        } else {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self.run.lock().is_err() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
             }
         }
         self.run.remove().with_context(|| format!("cannot remove {}", self.run.path().display()))
@@ -194,136 +184,5 @@ impl Drop for Guest {
         if self.is_ours {
             let _ = self.end();
         }
-    }
-}
-
-/// Writes what the guest is made of and returns QEMU's command line.
-fn prepare(
-    spec: &Spec,
-    cache: &Cache,
-    kernel: &Kernel,
-    root: &Path,
-    run: &RunDir,
-) -> Result<Vec<String>> {
-    let initramfs = run.file("initramfs");
-    initramfs::write(kernel, &initramfs)?;
-    let payload = run.file("payload.img");
-    payload::write(spec, &payload)?;
-    let scratch = run.file("scratch.img");
-    let lazily = ["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"];
-    shell::make_ext4(&scratch, spec.scratch_gib << 30, None, &lazily)?;
-    let disks = match &spec.keep_disks {
-        Some(dir) => std::path::absolute(dir)?,
-        None => run.file("disks"),
-    };
-    fs::create_dir_all(&disks)?;
-    let accelerator = Accelerator::choose(cache, &kernel.image, &initramfs, run.path())?;
-    let mut machine = Machine::new(accelerator, spec.cpus, spec.memory_mib);
-    machine.boot(&kernel.image, Path::new("initramfs"), "", CONSOLE_LOG);
-    machine.sockets(AGENT_SOCKET, QMP_SOCKET);
-    // First, so that they are vda, vdb and so on.
-    for (index, disk) in spec.disks.0.iter().enumerate() {
-        let file = qemu::disk_file(&disks, index);
-        if !file.exists() {
-            fs::File::create(&file)?.set_len(disk.size_bytes)?;
-        }
-        machine.disk(&file, &qemu::disk_serial(index), disk.block_bytes);
-    }
-    machine.read_only_disk(root, serial::ROOT);
-    machine.read_only_disk(&kernel.modules_image, serial::MODULES);
-    machine.read_only_disk(Path::new("payload.img"), serial::PAYLOAD);
-    machine.disk(Path::new("scratch.img"), serial::SCRATCH, 512);
-    Ok(machine.into_args())
-}
-
-/// One command's frames.
-struct Conversation {
-    stream: UnixStream,
-    frames: Receiver<io::Result<Option<Frame>>>,
-}
-
-impl Conversation {
-    fn open(run: &RunDir, first: Body) -> Result<Self> {
-        let stream = run.connect(CONTROL_SOCKET).context("the guest is not running")?;
-        let mut reader = stream.try_clone()?;
-        let (sender, frames) = mpsc::channel();
-        thread::spawn(move || {
-            loop {
-                let frame = read_frame(&mut reader);
-                let is_last = !matches!(frame, Ok(Some(_)));
-                if sender.send(frame).is_err() || is_last {
-                    break;
-                }
-            }
-        });
-        let mut conversation = Self { stream, frames };
-        conversation.tell(first)?;
-        Ok(conversation)
-    }
-
-    fn tell(&mut self, body: Body) -> Result<()> {
-        Ok(write_frame(&mut self.stream, &Frame { channel: 0, body })?)
-    }
-
-    fn pass_stdin(&self) -> Result<()> {
-        let mut stream = self.stream.try_clone()?;
-        thread::spawn(move || {
-            let mut buffer = vec![0; 16 << 10];
-            loop {
-                let body = match io::stdin().read(&mut buffer) {
-                    Ok(0) | Err(_) => Body::StdinEnd,
-                    Ok(length) => Body::Stdin(buffer[..length].to_vec()),
-                };
-                let is_last = matches!(body, Body::StdinEnd);
-                if write_frame(&mut stream, &Frame { channel: 0, body }).is_err() || is_last {
-                    break;
-                }
-            }
-        });
-        Ok(())
-    }
-
-    /// Passes output on until the command ends; `None` when its time is over first.
-    fn listen(&self, timeout: Duration, say: &mut impl FnMut(Output<'_>)) -> Result<Option<i32>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            match self.next(deadline)? {
-                None => return Ok(None),
-                Some(Body::Exit(code)) => return Ok(Some(code)),
-                Some(body) => pass_on(&body, say),
-            }
-        }
-    }
-
-    fn wait_for_log(&self, timeout: Duration, say: &mut impl FnMut(Output<'_>)) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
-        while let Some(body) = self.next(deadline)? {
-            pass_on(&body, say);
-            if matches!(body, Body::KernelLog(_)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn next(&self, deadline: Instant) -> Result<Option<Body>> {
-        match self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Ok(Ok(Some(Frame { body: Body::Failed(why), .. }))) => bail!(why),
-            Ok(Ok(Some(frame))) => Ok(Some(frame.body)),
-            Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => {
-                bail!("the connection to the guest has ended")
-            }
-            Ok(Err(e)) => Err(e).context("the connection to the guest"),
-        }
-    }
-}
-
-fn pass_on(body: &Body, say: &mut impl FnMut(Output<'_>)) {
-    match body {
-        Body::Stdout(bytes) => say(Output::Stdout(bytes)),
-        Body::Stderr(bytes) => say(Output::Stderr(bytes)),
-        Body::KernelLog(text) => say(Output::KernelLog(text)),
-        _ => {}
     }
 }

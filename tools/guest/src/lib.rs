@@ -9,8 +9,10 @@
 )]
 
 pub mod agent;
+mod assembly;
 pub mod cache;
 pub mod client;
+mod conversation;
 pub mod cpio;
 pub mod image;
 pub mod init;

@@ -27,7 +27,7 @@ pub const QEMU_ARGS: &str = "qemu.json";
 /// Locked while the guest lives.
 const LOCK: &str = "lock";
 /// A directory this young may belong to a guest whose supervisor has not started yet.
-const YOUNG: Duration = Duration::from_secs(300);
+const YOUNG: Duration = Duration::from_mins(5);
 
 /// A guest's directory.
 #[derive(Debug, Clone)]
@@ -39,8 +39,9 @@ impl RunDir {
     /// Makes a new directory: the named one, or one of its own in the cache.
     pub fn create(cache: &Cache, named: Option<&Path>) -> Result<Self> {
         if let Some(path) = named {
-            if path.join(LOCK).exists() {
-                bail!("{} already belongs to a guest; `thinly-guest down` ends it", path.display());
+            // It will be removed with the guest, so that nobody else's files may be in it.
+            if path.exists() && fs::read_dir(path)?.next().is_some() {
+                bail!("{} is not empty; a guest needs a directory of its own", path.display());
             }
             fs::create_dir_all(path)?;
             return Ok(Self { path: path.canonicalize()? });

@@ -19,11 +19,11 @@ use crate::qmp::{Events, Qmp};
 use crate::run_dir::{AGENT_SOCKET, CONSOLE_LOG, CONTROL_SOCKET, QEMU_ARGS, QMP_SOCKET, RunDir};
 
 /// A guest that has not come up by then never will.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+const BOOT_TIMEOUT: Duration = Duration::from_mins(2);
 /// A guest that nobody talks to for so long was forgotten.
-const IDLE_LIMIT: Duration = Duration::from_secs(2 * 3600);
+const IDLE_LIMIT: Duration = Duration::from_hours(2);
 /// A client that reads nothing for so long is cut off, so that the others go on.
-const SLOW_CLIENT: Duration = Duration::from_secs(60);
+const SLOW_CLIENT: Duration = Duration::from_mins(1);
 
 /// The link to the agent in the guest.
 #[derive(Default)]

@@ -156,7 +156,7 @@ impl Session<'_> {
         let (mut output, mut kernel_log) = (Vec::new(), String::new());
         let outcome = self.guest.exec(exec, self.timeout, |said| match said {
             Output::Stdout(bytes) | Output::Stderr(bytes) => output.extend_from_slice(bytes),
-            Output::KernelLog(text) => kernel_log.push_str(text),
+            Output::KernelLog(lines) => kernel_log.push_str(lines),
         });
         if matches!(outcome, Ok(Outcome::TimedOut { guest_is_stuck: true })) {
             self.lock().needs_reset = true;
@@ -225,9 +225,9 @@ fn summary(state: &State, ignored: usize, filtered_out: usize, took: Duration) -
         if !list.is_empty() {
             let _ = writeln!(text, "{title}:");
             // The console of a guest that died belongs to the test's own report.
-            list.iter().for_each(|line| {
+            for line in list {
                 let _ = writeln!(text, "    {}", line.lines().next().unwrap_or_default());
-            });
+            }
             text.push('\n');
         }
     }
@@ -248,7 +248,7 @@ fn summary(state: &State, ignored: usize, filtered_out: usize, took: Duration) -
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
     const OK: &str = "test result: ok. 1 passed; 0 failed";
 
     #[test]
