@@ -1,0 +1,4 @@
+//! The engine on a real kernel.
+
+mod life;
+mod support;
