@@ -4,6 +4,7 @@
 //! is read and written through checked accessors alone; no structure is ever laid over it.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 use super::command::Command;
 use super::name::NameError;
-use super::sys::{DM_IOCTL, HEADER_BYTES, RECORD_ALIGNMENT_BYTES};
+use super::sys::{DM_IOCTL, DmIoctl, HEADER_BYTES, RECORD_ALIGNMENT_BYTES};
 
 const WORD_BYTES: usize = 8;
 
@@ -78,12 +79,16 @@ impl IoctlBuffer {
     /// Submits the command; the reply replaces it.
     pub(super) fn submit(&mut self, control: BorrowedFd<'_>, command: Command) -> io::Result<()> {
         let request = nix::request_code_readwrite!(DM_IOCTL, command.number(), HEADER_BYTES);
+        // Written here and nowhere else, so that the call below is sound whatever was put before.
+        to_u32(self.size())
+            .and_then(|size| self.put_u32(offset_of!(DmIoctl, data_size), size))
+            .map_err(io::Error::other)?;
         #[allow(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
         // SAFETY: every command of this type takes one pointer to a `struct dm_ioctl`, and the
         // kernel reads and writes no more than the `data_size` bytes that its header announces
-        // (or the header alone). The vector owns at least a header and is aligned to 8 bytes;
-        // `request::header` writes its length, and nothing else, into `data_size`. The exclusive
-        // borrow keeps it alive and unaliased during the call, and any bytes are valid `u64`s.
+        // (or the header alone). The vector owns at least a header and is aligned to 8 bytes, and
+        // `data_size` was set to its length just above. The exclusive borrow keeps it alive and
+        // unaliased during the call, and any bytes are valid `u64`s.
         let answer =
             unsafe { nix::libc::ioctl(control.as_raw_fd(), request, self.words.as_mut_ptr()) };
         Errno::result(answer)?;

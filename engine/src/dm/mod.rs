@@ -63,6 +63,7 @@ mod header_check;
 mod text_properties;
 
 pub use api::{Dm, StatusLine, SuspendOptions, TableSlot};
+pub use buffer::BufferError;
 pub use command::Command;
 pub use control::{CONTROL_NODE, Control};
 pub use counters::DmCounters;

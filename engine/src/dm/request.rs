@@ -15,13 +15,11 @@ use super::table::TableLine;
 /// Room for the answer that some targets give to a message.
 const MESSAGE_ANSWER_BYTES: usize = 1024;
 
-/// Fills the header that every command starts with.
+/// Fills the header that every command starts with; its size is written by the submission.
 pub(super) fn header(buffer: &mut IoctlBuffer, flags: DmFlags) -> Result<(), BufferError> {
     for (position, part) in DM_VERSION_CLAIMED.into_iter().enumerate() {
         buffer.put_u32(offset_of!(DmIoctl, version) + position * size_of::<u32>(), part)?;
     }
-    let size = to_u32(buffer.size())?;
-    buffer.put_u32(offset_of!(DmIoctl, data_size), size)?;
     buffer.put_u32(offset_of!(DmIoctl, data_start), to_u32(HEADER_BYTES)?)?;
     buffer.put_u32(offset_of!(DmIoctl, flags), flags.bits())
 }
