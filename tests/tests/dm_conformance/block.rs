@@ -17,7 +17,7 @@ fn is_filled(device: &BlockDevice, offset: u64, with: u8) -> bool {
 
 #[test]
 fn zeros_are_written_where_they_are_asked_for() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let (path, _) = stack.disk(Bytes::new(1 << 20));
     let device = BlockDevice::open(&path, Access::ReadWrite).unwrap();
     device.write_at(0, &AlignedBuffer::padded(&[0x5a; 3 * 4096], 4096)).unwrap();
@@ -32,7 +32,7 @@ fn zeros_are_written_where_they_are_asked_for() {
 #[test]
 fn a_discard_frees_the_blocks_of_a_thin() {
     use thinly_engine::dm::Dm as _;
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let thin = stack.thin(&pool, 1);
     let device = BlockDevice::open(&node(&thin), Access::ReadWrite).unwrap();
@@ -50,7 +50,7 @@ fn a_discard_frees_the_blocks_of_a_thin() {
 
 #[test]
 fn a_partition_table_is_read_again() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let (path, _) = stack.disk(Bytes::new(1 << 20));
     let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     // A loop device that was set up without partitions refuses; a dm device has none at all.

@@ -16,7 +16,7 @@ const SIZE: Bytes = Bytes::new(4 << 20);
 
 #[test]
 fn a_device_goes_through_its_states() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let (_, disk) = stack.disk(SIZE);
     let created = stack.create("linear");
     let name = created.name.clone();
@@ -65,7 +65,7 @@ fn a_device_goes_through_its_states() {
 
 #[test]
 fn every_way_to_suspend_suspends() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let name = stack.linear("linear", SIZE).name;
     for lock_fs in [false, true] {
         for flush in [false, true] {
@@ -78,7 +78,7 @@ fn every_way_to_suspend_suspends() {
 
 #[test]
 fn a_table_loaded_read_only_stays_so() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let (_, disk) = stack.disk(SIZE);
     let name = stack.create("linear").name;
     stack.control.load(&name, &[linear_line(disk, SIZE)], true).unwrap();
@@ -87,7 +87,7 @@ fn a_table_loaded_read_only_stays_so() {
 
 #[test]
 fn what_exists_is_not_made_again() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let info = stack.create("one");
     let (name, uuid) = (info.name, info.uuid.unwrap());
     let other_name = stack.name("two");
@@ -99,7 +99,7 @@ fn what_exists_is_not_made_again() {
 
 #[test]
 fn the_longest_name_and_uuid_are_taken() {
-    let Some(stack) = Stack::new() else { return };
+    let stack = Stack::new();
     let pad = |text: &str, length: usize| format!("{text:x<length$}");
     let name = DmName::new(pad(&stack.prefix, DmName::MAX_BYTES)).unwrap();
     let uuid = DmUuid::new(pad(&stack.prefix, DmUuid::MAX_BYTES)).unwrap();
@@ -112,7 +112,7 @@ fn the_longest_name_and_uuid_are_taken() {
 
 #[test]
 fn an_open_device_is_busy_until_its_last_close() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let info = stack.linear("linear", SIZE);
     let file = File::open(node(&info)).unwrap();
     assert_eq!(stack.control.info(&info.name).unwrap().open_count, 1);
@@ -131,7 +131,7 @@ fn an_open_device_is_busy_until_its_last_close() {
 
 #[test]
 fn a_device_that_is_not_there_is_not_found() {
-    let Some(stack) = Stack::new() else { return };
+    let stack = Stack::new();
     let name = stack.name("absent");
     let errors = [
         stack.control.load(&name, &[whole(SIZE, Target::Zero)], false).unwrap_err(),
@@ -151,7 +151,7 @@ fn a_device_that_is_not_there_is_not_found() {
 
 #[test]
 fn a_missing_device_below_is_not_taken_for_this_one() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let created = stack.create("linear");
     let name = created.name;
     let nowhere = DeviceNumber { major: created.number.major, minor: 0xf_fff0 };
@@ -162,7 +162,7 @@ fn a_missing_device_below_is_not_taken_for_this_one() {
 
 #[test]
 fn a_bad_table_is_refused_with_its_text() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let name = stack.create("linear").name;
     let target = Target::Other { kind: "linear".to_owned(), parameters: "nonsense".to_owned() };
     let error = stack.control.load(&name, &[whole(SIZE, target)], false).unwrap_err();
@@ -173,7 +173,7 @@ fn a_bad_table_is_refused_with_its_text() {
 #[test]
 fn a_long_table_makes_the_buffer_grow() {
     const LINES: u64 = 1000;
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let name = stack.create("long").name;
     let lines: Vec<TableLine> = (0..LINES)
         .map(|index| TableLine {

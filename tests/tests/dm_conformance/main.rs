@@ -1,7 +1,6 @@
 //! The device-mapper layer against a real kernel: what it sends, what comes back, what fails how.
 //!
-//! Needs root and a kernel with dm-thin. Elsewhere every test says that it was skipped, unless
-//! `THINLY_KERNEL_TESTS` is set: then a missing device-mapper is a failure.
+//! Needs root and a kernel with dm-thin, and fails where there is none.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 

@@ -12,7 +12,7 @@ fn send(stack: &Stack, pool: &TestPool, message: &PoolMessage) -> Result<(), DmE
 
 #[test]
 fn thins_are_made_once_and_deleted_when_idle() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let thin = stack.thin(&pool, 1);
     let error = send(&stack, &pool, &PoolMessage::CreateThin(thin_id(1))).unwrap_err();
@@ -29,7 +29,7 @@ fn thins_are_made_once_and_deleted_when_idle() {
 
 #[test]
 fn the_largest_thin_id_is_the_kernels() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     send(&stack, &pool, &PoolMessage::CreateThin(ThinId::MAX)).unwrap();
     let above = format!("create_thin {}", ThinId::MAX.get() + 1);
@@ -39,7 +39,7 @@ fn the_largest_thin_id_is_the_kernels() {
 
 #[test]
 fn a_snapshot_needs_an_origin_that_is_there() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let origin = stack.thin(&pool, 1);
     let unknown = PoolMessage::CreateSnap { id: thin_id(2), origin: thin_id(9) };
@@ -56,7 +56,7 @@ fn a_snapshot_needs_an_origin_that_is_there() {
 
 #[test]
 fn the_transaction_id_is_compared_and_swapped() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let set = |from: u64, to: u64| {
         let message = PoolMessage::SetTransactionId {
@@ -73,7 +73,7 @@ fn the_transaction_id_is_compared_and_swapped() {
 
 #[test]
 fn one_metadata_snapshot_is_held_at_a_time() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let held = |stack: &Stack| {
         stack.control.pool_status(&pool.name, false).unwrap().usage().unwrap().held_root
@@ -90,7 +90,7 @@ fn one_metadata_snapshot_is_held_at_a_time() {
 
 #[test]
 fn a_read_only_pool_takes_no_messages() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let mut table = pool.table.clone();
     table.features.insert(PoolFeature::ReadOnly);
@@ -102,7 +102,7 @@ fn a_read_only_pool_takes_no_messages() {
 
 #[test]
 fn messages_reach_a_suspended_pool() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     stack.control.suspend(&pool.name, SuspendOptions::default()).unwrap();
     let sent = send(&stack, &pool, &PoolMessage::CreateThin(thin_id(1)));
@@ -112,7 +112,7 @@ fn messages_reach_a_suspended_pool() {
 
 #[test]
 fn a_device_without_a_pool_answers_with_an_error() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let empty = stack.create("empty").name;
     let error = stack.control.message(&empty, "create_thin 0").unwrap_err();
     assert!(!error.is_not_found(), "{error}");
@@ -125,7 +125,7 @@ fn a_device_without_a_pool_answers_with_an_error() {
 
 #[test]
 fn an_answer_is_handed_back() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let zero = whole(crate::stack::DATA, thinly_engine::dm::Target::Zero);
     let name = stack.activate("zero", zero).name;
     // Statistics are the one thing that every device answers to.
@@ -137,7 +137,7 @@ fn an_answer_is_handed_back() {
 
 #[test]
 fn an_answer_too_long_is_not_asked_for_twice() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let zero = whole(crate::stack::DATA, thinly_engine::dm::Target::Zero);
     let name = stack.activate("zero", zero).name;
     for _ in 0..60 {

@@ -21,7 +21,7 @@ fn write(device: &BlockDevice, offset: u64, length: usize) -> Result<(), impl st
 
 #[test]
 fn a_fresh_pool_is_empty() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let usage = usage(&stack, &pool, false);
     assert_eq!(usage.transaction_id, TransactionId::ZERO);
@@ -44,7 +44,7 @@ fn the_features_show_in_the_status() {
         (PoolFeature::NoDiscardPassdown, DiscardMode::NoPassdown, OnNoSpace::Queue),
         (PoolFeature::ErrorIfNoSpace, DiscardMode::Passdown, OnNoSpace::Error),
     ] {
-        let Some(mut stack) = Stack::new() else { return };
+        let mut stack = Stack::new();
         let pool = stack.pool(&[feature]);
         let usage = usage(&stack, &pool, false);
         assert_eq!((usage.discard, usage.on_no_space), (discard, on_no_space), "{feature}");
@@ -53,7 +53,7 @@ fn the_features_show_in_the_status() {
 
 #[test]
 fn the_kernel_prints_what_we_print() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let features = [
         PoolFeature::SkipBlockZeroing,
         PoolFeature::IgnoreDiscard,
@@ -85,7 +85,7 @@ fn the_kernel_prints_what_we_print() {
 
 #[test]
 fn five_features_are_one_too_many() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let mut table = pool.table.clone();
     table.features.extend(PoolFeature::ALL);
@@ -95,7 +95,7 @@ fn five_features_are_one_too_many() {
 
 #[test]
 fn a_thin_counts_what_is_written() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let thin = stack.thin(&pool, 1);
     let empty = ThinStatus::Mapped { mapped_sectors: Sectors::ZERO, highest_sector: None };
@@ -115,7 +115,7 @@ fn a_thin_counts_what_is_written() {
 
 #[test]
 fn a_full_pool_says_so() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[PoolFeature::ErrorIfNoSpace]);
     let thin = stack.thin(&pool, 1);
     let device = BlockDevice::open(&node(&thin), Access::ReadWrite).unwrap();
@@ -130,7 +130,7 @@ fn a_full_pool_says_so() {
 
 #[test]
 fn an_external_origin_shows_through() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let origin = stack.linear("origin", Bytes::new(4 << 20));
     write(&BlockDevice::open(&node(&origin), Access::ReadWrite).unwrap(), 0, 4096).unwrap();
@@ -156,7 +156,7 @@ fn an_external_origin_shows_through() {
 
 #[test]
 fn the_status_of_another_target_is_not_mistaken() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let name = stack.linear("linear", Bytes::new(1 << 20)).name;
     assert!(matches!(stack.control.pool_status(&name, false), Err(DmError::Text { .. })));
     let empty = stack.create("empty").name;
@@ -166,7 +166,7 @@ fn the_status_of_another_target_is_not_mistaken() {
 
 #[test]
 fn every_call_is_one_command() {
-    let Some(mut stack) = Stack::new() else { return };
+    let mut stack = Stack::new();
     let pool = stack.pool(&[]);
     let thin = stack.thin(&pool, 1);
     let before = stack.control.counters();
