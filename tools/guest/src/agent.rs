@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -43,6 +44,7 @@ impl Port {
 /// A command on its way.
 struct Running {
     group: Pid,
+    is_killed: Arc<AtomicBool>,
     stdin: Option<ChildStdin>,
     log: Arc<Mutex<Option<KernelLog>>>,
 }
@@ -77,6 +79,7 @@ pub fn serve() -> Result<()> {
             }
             Body::Kill => {
                 if let Some(entry) = table.get(&frame.channel) {
+                    entry.is_killed.store(true, Ordering::SeqCst);
                     let _ = killpg(entry.group, Signal::SIGKILL);
                 }
             }
@@ -146,18 +149,28 @@ fn start(
         .with_context(|| format!("cannot start {program} in the guest"))?;
     let group = Pid::from_raw(i32::try_from(child.id())?);
     let stdin = child.stdin.take();
+    let is_killed = Arc::new(AtomicBool::new(false));
     let (port, running) = (port.clone(), Arc::clone(running));
-    let waiter = Waiter { channel, port, log: Arc::clone(&log), wants_log: exec.log_on_failure };
+    let waiter = Waiter {
+        channel,
+        port,
+        group,
+        is_killed: Arc::clone(&is_killed),
+        log: Arc::clone(&log),
+        wants_log: exec.log_on_failure,
+    };
     thread::spawn(move || {
         waiter.finish(child);
         running.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel);
     });
-    Ok(Running { group, stdin, log })
+    Ok(Running { group, is_killed, stdin, log })
 }
 
 struct Waiter {
     channel: u32,
     port: Port,
+    group: Pid,
+    is_killed: Arc<AtomicBool>,
     log: Arc<Mutex<Option<KernelLog>>>,
     wants_log: bool,
 }
@@ -174,6 +187,10 @@ impl Waiter {
         let code = child.wait().map_or(255, exit_code);
         for _ in 0..2 {
             let _ = readers.recv_timeout(LATE_OUTPUT);
+        }
+        // A killed command has ended when all it started has: what hangs in the kernel must not pass for ended.
+        while self.is_killed.load(Ordering::SeqCst) && killpg(self.group, None).is_ok() {
+            thread::sleep(Duration::from_millis(50));
         }
         if self.wants_log && code != 0 {
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -64,9 +64,6 @@ impl Cpio {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-
     use super::*;
 
     #[test]
@@ -79,23 +76,5 @@ mod tests {
         let starts: Vec<_> =
             (0..bytes.len()).step_by(4).filter(|&i| bytes[i..].starts_with(b"070701")).collect();
         assert_eq!(starts, [0, 112, 236]);
-    }
-
-    #[test]
-    fn cpio_itself_reads_it_back() {
-        let mut cpio = Cpio::new();
-        cpio.directory("d");
-        cpio.file("d/hello", b"hello\n");
-        let Ok(mut child) = Command::new("cpio")
-            .args(["--list", "--quiet"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-        else {
-            return; // not every host has cpio; the kernel is the reader that counts
-        };
-        child.stdin.take().unwrap().write_all(&cpio.finish()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "d\nd/hello\n");
     }
 }

@@ -1,5 +1,6 @@
 //! The test bed proves itself with real guests. They take half a minute, and need QEMU: `make test-bed`.
 #![allow(clippy::disallowed_methods, reason = "what is tested is a program")]
+#![allow(clippy::unwrap_used, reason = "the helpers here belong to the tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ fn a_guest_runs_commands_and_keeps_its_disks_over_a_reset() {
 
     // All of a large output arrives, in order.
     let much = guest.exec(&[], "seq 200000");
-    assert_eq!(much.stdout.iter().filter(|&&byte| byte == b'\n').count(), 200_000);
+    assert_eq!(String::from_utf8_lossy(&much.stdout).lines().count(), 200_000);
     assert!(much.stdout.ends_with(b"199999\n200000\n"));
 
     let failed = guest.exec(&["--log"], "echo hello from the test > /dev/kmsg; false");
@@ -117,7 +118,7 @@ fn a_command_that_hangs_in_the_kernel_is_reported_with_what_it_waits_for() {
     // A write to a suspended device waits in the kernel, where no signal reaches it.
     let hang = "truncate -s 8M /scratch/f; L=$(losetup -f --show /scratch/f)
         dmsetup create held --table \"0 16384 linear $L 0\"; dmsetup suspend held
-        dd if=/dev/zero of=/dev/mapper/held oflag=direct bs=4096 count=1";
+        dd if=/dev/zero of=/dev/mapper/held oflag=direct bs=4096 count=1; true";
     let stuck = guest.exec(&["--timeout", "5"], hang);
     assert_eq!(stuck.status.code(), Some(124));
     let text = said(&stuck);
