@@ -56,7 +56,7 @@ test: ## every test: native, documentation, kernel
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-kernel
 
-test-native: ## the tests that need no particular kernel
+test-native: deps ## the tests that need no particular kernel
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --exclude thinly-tests --no-tests=pass; \
 	else \

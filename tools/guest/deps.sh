@@ -12,11 +12,26 @@ needed=(
     depmod:kmod
     xz:xz-utils
     setpriv:util-linux
+    # What the native tests compare with: the tools that make filesystems, tables and metadata.
+    cc:gcc
+    sfdisk:fdisk
+    mkfs.xfs:xfsprogs
+    mkfs.btrfs:btrfs-progs
+    mkfs.vfat:dosfstools
+    mkfs.exfat:exfatprogs
+    mkfs.ntfs:ntfs-3g
+    mkfs.f2fs:f2fs-tools
+    mksquashfs:squashfs-tools
+    mkfs.erofs:erofs-utils
+    xorriso:xorriso
+    cryptsetup:cryptsetup-bin
+    thin_restore:thin-provisioning-tools
 )
 missing=()
 for entry in "${needed[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
 done
+[ -e /usr/include/linux/dm-ioctl.h ] || missing+=(linux-libc-dev)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 # A user who is not root makes the root file system in a user namespace.
 if [ "$(id -u)" != 0 ]; then
