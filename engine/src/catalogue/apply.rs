@@ -81,8 +81,8 @@ impl Catalogue {
         match record {
             Record::PoolCreated(_) => Err(ApplyError::Identity),
             Record::DeviceAdded(_) | Record::SegmentsAdded(_) => Ok(()),
-            Record::Opened { epoch, .. } => self.check_epoch(self.epoch.number() + 1, *epoch),
-            Record::Released { epoch, .. } => self.check_epoch(self.epoch.number(), *epoch),
+            Record::Opened { epoch, .. } => check_epoch(self.epoch.number() + 1, *epoch),
+            Record::Released { epoch, .. } => check_epoch(self.epoch.number(), *epoch),
             Record::VolumeCreated { uuid, name, .. } => self.check_new(*uuid, name),
             Record::VolumeReady { uuid, thin_id, .. } => {
                 self.check_pending(*uuid)?;
@@ -317,8 +317,8 @@ impl Catalogue {
         }
         Ok(())
     }
+}
 
-    fn check_epoch(&self, expected: u64, found: u64) -> Result<(), ApplyError> {
-        if expected == found { Ok(()) } else { Err(ApplyError::EpochOrder { expected, found }) }
-    }
+fn check_epoch(expected: u64, found: u64) -> Result<(), ApplyError> {
+    if expected == found { Ok(()) } else { Err(ApplyError::EpochOrder { expected, found }) }
 }

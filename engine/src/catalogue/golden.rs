@@ -5,6 +5,8 @@
 //! A new variant is a new line at the end, written by `THINLY_BLESS=1 cargo test golden`; a changed
 //! line is a broken promise.
 
+#![allow(clippy::format_collect, reason = "a test may allocate")]
+
 use uuid::Uuid;
 
 use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};

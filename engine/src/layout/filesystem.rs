@@ -38,7 +38,7 @@ fn ext(head: &[u8]) -> Option<FilesystemFacts> {
     Some(FilesystemFacts { name, length: Bytes::new(blocks.checked_mul(1024 << shift.min(16))?) })
 }
 
-/// `struct xfs_dsb` at byte 0 (fs/xfs/libxfs/xfs_format.h): big-endian.
+/// `struct xfs_dsb` at byte 0 (`fs/xfs/libxfs/xfs_format.h`): big-endian.
 #[allow(clippy::big_endian_bytes, reason = "XFS is big-endian on disk")]
 fn xfs(head: &[u8]) -> Option<FilesystemFacts> {
     if head.get(..4)? != b"XFSB" {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_nothing() {
-        assert_eq!(filesystem_of(&[0; 128 << 10]), None);
+        assert_eq!(filesystem_of(&vec![0; 128 << 10]), None);
         assert_eq!(filesystem_of(b"XFSB"), None);
     }
 }

@@ -162,6 +162,8 @@ pub fn admit(health: Health, operation: Operation) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     #[test]
@@ -179,7 +181,7 @@ mod tests {
                 .iter()
                 .map(|health| if admit(*health, operation).is_ok() { 'y' } else { '-' })
                 .collect();
-            table.push_str(&format!("{row} {}\n", operation.name()));
+            writeln!(table, "{row} {}", operation.name()).unwrap();
         }
         assert_eq!(
             table,

@@ -31,7 +31,7 @@ pub struct DeviceNames {
 impl DeviceNames {
     /// The names for a pool.
     pub fn new(pool: Uuid) -> Result<Self, NameError> {
-        let name = |role: &str| DmName::new(&format!("thinly-{}-{role}", short(pool)));
+        let name = |role: &str| DmName::new(format!("thinly-{}-{role}", short(pool)));
         Ok(Self {
             pool,
             journal: name("journal")?,
@@ -44,7 +44,7 @@ impl DeviceNames {
     /// The name of the device of a thin id. One name an id: the kernel lets nobody activate what
     /// somebody else holds.
     pub fn thin(&self, id: ThinId) -> Result<DmName, NameError> {
-        DmName::new(&format!("thinly-{}-{id}", short(self.pool)))
+        DmName::new(format!("thinly-{}-{id}", short(self.pool)))
     }
 
     /// The thin id in a name that [`DeviceNames::thin`] made.
@@ -61,17 +61,17 @@ impl DeviceNames {
 
     /// The uuid of one of the pool's own devices: `journal`, `meta`, `data` or `pool`.
     pub fn role_uuid(&self, role: &str) -> Result<DmUuid, NameError> {
-        DmUuid::new(&format!("{UUID_PREFIX}{}-{role}", self.pool))
+        DmUuid::new(format!("{UUID_PREFIX}{}-{role}", self.pool))
     }
 
     /// The uuid of a volume's device.
     pub fn volume_uuid(&self, volume: Uuid) -> Result<DmUuid, NameError> {
-        DmUuid::new(&format!("{UUID_PREFIX}{}-{volume}", self.pool))
+        DmUuid::new(format!("{UUID_PREFIX}{}-{volume}", self.pool))
     }
 
     /// The uuid under which the reaper holds a thin id.
     pub fn reaper_uuid(&self, id: ThinId) -> Result<DmUuid, NameError> {
-        DmUuid::new(&format!("{UUID_PREFIX}{}-reaper-{id}", self.pool))
+        DmUuid::new(format!("{UUID_PREFIX}{}-reaper-{id}", self.pool))
     }
 
     /// What the dm uuids of this pool begin with.

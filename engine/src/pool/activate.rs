@@ -112,7 +112,7 @@ impl Pool {
         }
         self.admit(Operation::Resize)?;
         self.announce()?;
-        let table = thin_table(self.pool_number, device.id, length);
+        let table = thin_table(self.kernel_number, device.id, length);
         self.dm.load(&device.name, &table, device.read_only)?;
         self.reload(&device.name)
     }

@@ -6,6 +6,7 @@
 //!
 //! Little-endian; the CRC covers everything before it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -114,7 +115,7 @@ pub(super) fn restore(
     }
     catalogue.restart_epoch(found);
     let devices = Some(list_devices(&metadata, &superblock)?);
-    let view = KernelView { transaction_id: found, devices, loaded: Default::default() };
+    let view = KernelView { transaction_id: found, devices, loaded: BTreeSet::default() };
     let outcome = reconcile(&catalogue, Tail::Damaged, &view)?;
     for record in outcome.records {
         catalogue.apply(record)?;
@@ -136,7 +137,7 @@ pub(super) fn rewrite_journal(
     let uuid = names.role_uuid("journal")?;
     let number = stack.linear(located, &names.journal, &uuid, &located.journal_segments()?)?;
     let linear = Arc::new(claim(located, &node_of(number))?);
-    let media = located.journal_of_linear(linear)?;
+    let media = located.journal_of_linear(&linear)?;
     let records = catalogue.checkpoint();
     Journal::format(&*media, located.uuid(), records.iter().map(Record::encode))?;
     drop(media);

@@ -170,7 +170,9 @@ fn make_pool(
     // The journal is durable: from here on the pool exists. The generation tells a whole set of
     // labels from one that a crash left half-rewritten.
     let mut live = labels(LabelState::Live);
-    live.iter_mut().for_each(|label| label.generation = 2);
+    for label in &mut live {
+        label.generation = 2;
+    }
     write_all(&live, nodes)?;
     stack.keep();
     Ok(())
@@ -214,7 +216,7 @@ fn load_pool(
     let uuid = names.role_uuid("journal")?;
     let journal = stack.linear(located, &names.journal, &uuid, &journal_segments)?;
     let linear = Arc::new(claim(located, &node_of(journal))?);
-    let media = located.journal_of_linear(linear)?;
+    let media = located.journal_of_linear(&linear)?;
     let linear = |stack: &mut Stack, role, name, tag| -> Result<_, PoolError> {
         let segments: Vec<LinearSegment> = linear_segments(catalogue, role)?;
         let number = stack.linear(located, name, &names.role_uuid(tag)?, &segments)?;

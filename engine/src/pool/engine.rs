@@ -104,7 +104,7 @@ impl Engine {
         salvage(&self.dm, &Located::find(pool)?)
     }
 
-    /// Copies a pool's dm-thin metadata into a file that thin_check and thin_dump read.
+    /// Copies a pool's dm-thin metadata into a file that `thin_check` and `thin_dump` read.
     pub fn copy_metadata(
         &self,
         pool: &str,

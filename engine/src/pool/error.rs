@@ -421,6 +421,7 @@ impl PoolError {
             | Self::BlockSizeMismatch { .. }
             | Self::VolumeLost { .. }
             | Self::Replay(_)
+            | Self::Metadata(_)
             | Self::BadBackup { .. } => ExitClass::Damaged,
             Self::Refused(_)
             | Self::WentDegraded { .. }
@@ -432,12 +433,12 @@ impl PoolError {
             Self::Unsupported(_) => ExitClass::Unsupported,
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),
-            Self::Metadata(_) => ExitClass::Damaged,
             Self::Device(error) => class_of_device(error),
             Self::Dm(error) => class_of_dm(error),
             Self::Apply(ApplyError::NameTaken { .. }) => ExitClass::Exists,
             Self::File { source, .. } => class_of_io(source),
             Self::NotOpen { .. }
+            | Self::NothingToSalvage { .. }
             | Self::AmbiguousPool { .. }
             | Self::NotASnapshot { .. }
             | Self::StackedMembers { .. }
@@ -447,7 +448,6 @@ impl PoolError {
             | Self::Plan(_)
             | Self::Apply(_)
             | Self::Unit(_) => ExitClass::Refused,
-            Self::NothingToSalvage { .. } => ExitClass::Refused,
             Self::Poisoned { .. }
             | Self::Block { .. }
             | Self::NoHeldRoot { .. }

@@ -19,24 +19,24 @@ use crate::units::{Sectors, ThinId};
 #[derive(Debug, Default)]
 struct Frozen {
     origins: Vec<(ThinId, Suspended)>,
-    _signals: Option<SignalGuard>,
+    signals: Option<SignalGuard>,
 }
 
 /// A step that failed: what decisions need of it, and what the caller is told.
 struct StepError {
     failure: Failure,
-    error: PoolError,
+    error: Box<PoolError>,
 }
 
 impl StepError {
     fn new(failure: Failure, error: impl Into<PoolError>) -> Self {
-        Self { failure, error: error.into() }
+        Self { failure, error: Box::new(error.into()) }
     }
 }
 
 impl From<PoolError> for StepError {
     fn from(error: PoolError) -> Self {
-        Self { failure: Failure::Unknown, error }
+        Self { failure: Failure::Unknown, error: Box::new(error) }
     }
 }
 
@@ -78,7 +78,7 @@ impl Pool {
             if undo.poison || !undone {
                 self.poison(&error.to_string());
             }
-            return Err(error);
+            return Err(*error);
         }
         Ok(())
     }
@@ -135,8 +135,8 @@ impl Pool {
 
     fn suspend(&self, id: ThinId, frozen: &mut Frozen) -> Result<(), StepError> {
         let name = self.names.thin(id).map_err(PoolError::from)?;
-        if frozen._signals.is_none() {
-            frozen._signals = SignalGuard::block().ok();
+        if frozen.signals.is_none() {
+            frozen.signals = SignalGuard::block().ok();
         }
         let origin = Suspended::suspend(&self.dm, name).map_err(dm_failed)?;
         frozen.origins.push((id, origin));
@@ -145,15 +145,14 @@ impl Pool {
 
     fn resume(&self, id: ThinId, frozen: &mut Frozen) -> Result<(), StepError> {
         let position = frozen.origins.iter().position(|(frozen_id, _)| *frozen_id == id);
-        let resumed = match position {
-            Some(position) => frozen.origins.remove(position).1.resume(),
-            None => {
-                let name = self.names.thin(id).map_err(PoolError::from)?;
-                self.dm.resume(&name).map(drop)
-            }
+        let resumed = if let Some(position) = position {
+            frozen.origins.remove(position).1.resume()
+        } else {
+            let name = self.names.thin(id).map_err(PoolError::from)?;
+            self.dm.resume(&name).map(drop)
         };
         if frozen.origins.is_empty() {
-            frozen._signals = None;
+            frozen.signals = None;
         }
         resumed.map_err(|error| StepError::new(Failure::Unknown, error))
     }
@@ -205,7 +204,7 @@ impl Pool {
 
     fn load(&self, id: ThinId, length: Sectors, read_only: bool) -> Result<(), StepError> {
         let name = self.names.thin(id).map_err(PoolError::from)?;
-        let table = thin_table(self.pool_number, id, length);
+        let table = thin_table(self.kernel_number, id, length);
         self.dm.load(&name, &table, read_only).map(drop).map_err(dm_failed)
     }
 

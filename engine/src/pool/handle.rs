@@ -34,7 +34,7 @@ pub struct Pool {
     pub(super) dm: Arc<dyn Dm>,
     pub(super) names: DeviceNames,
     pub(super) identity: PoolIdentity,
-    pub(super) pool_number: DeviceNumber,
+    pub(super) kernel_number: DeviceNumber,
     pub(super) metadata: BlockDevice,
     pub(super) journal: Journal,
     pub(super) state: Mutex<State>,
@@ -252,14 +252,14 @@ impl Pool {
         let State { catalogue, ids } = &mut *state;
         let mut reserved = Vec::with_capacity(count);
         for _ in 0..count {
-            match ids.reserve(catalogue) {
-                Some(id) => reserved.push(id),
-                None => {
-                    reserved.into_iter().for_each(|id| ids.settle(id));
-                    let limit = u64::from(ids.limit().get()) + 1;
-                    return Err(PoolError::ThinIdsExhausted { limit });
+            let Some(id) = ids.reserve(catalogue) else {
+                for id in reserved {
+                    ids.settle(id);
                 }
-            }
+                let limit = u64::from(ids.limit().get()) + 1;
+                return Err(PoolError::ThinIdsExhausted { limit });
+            };
+            reserved.push(id);
         }
         Ok(reserved)
     }
@@ -267,7 +267,9 @@ impl Pool {
     /// Ends reservations: by now the catalogue speaks for the ids, or they were never sent.
     pub(super) fn settle_ids(&self, ids: &[ThinId]) {
         let mut state = lock(&self.state);
-        ids.iter().for_each(|id| state.ids.settle(*id));
+        for id in ids {
+            state.ids.settle(*id);
+        }
     }
 
     /// A volume by name, as it stands.

@@ -122,11 +122,11 @@ impl Located {
     /// The journal's copies as parts of the open linear.
     pub(super) fn journal_of_linear(
         &self,
-        linear: Arc<BlockDevice>,
+        linear: &Arc<BlockDevice>,
     ) -> Result<Arc<dyn Media>, PoolError> {
         let mut offset = 0;
         let parts = self.placements().into_iter().map(|(_, at)| {
-            let part = Part::new(Arc::clone(&linear), offset, at.length.get());
+            let part = Part::new(Arc::clone(linear), offset, at.length.get());
             offset += at.length.get();
             part
         });

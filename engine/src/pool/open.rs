@@ -177,7 +177,7 @@ impl<'a> UnreconciledPool<'a> {
         journal: DeviceNumber,
     ) -> Result<Self, PoolError> {
         let linear = Arc::new(claim(located, &node_of(journal))?);
-        let media = located.journal_of_linear(linear)?;
+        let media = located.journal_of_linear(&linear)?;
         let Loaded { payloads, position } = crate::journal::load(&*media, located.uuid())?;
         let catalogue = Catalogue::replay(payloads.iter().map(Vec::as_slice))?;
         Ok(Self { dm: Arc::clone(dm), located, media, catalogue, position })
@@ -236,7 +236,7 @@ impl<'a> UnreconciledPool<'a> {
     fn reconcile(
         self,
         view: &KernelView,
-        pool_number: DeviceNumber,
+        kernel_number: DeviceNumber,
         metadata: BlockDevice,
         time: u32,
     ) -> Result<Pool, PoolError> {
@@ -247,7 +247,7 @@ impl<'a> UnreconciledPool<'a> {
             dm: self.dm,
             names: self.located.names.clone(),
             identity: self.catalogue.pool().clone(),
-            pool_number,
+            kernel_number,
             metadata,
             journal,
             state: Mutex::new(State { catalogue: self.catalogue, ids }),

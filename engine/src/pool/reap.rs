@@ -118,7 +118,7 @@ impl Pool {
         id: ThinId,
         length: Bytes,
     ) -> Result<(), PoolError> {
-        let table = thin_table(self.pool_number, id, length.to_sectors_exact()?);
+        let table = thin_table(self.kernel_number, id, length.to_sectors_exact()?);
         self.dm.load(name, &table, false)?;
         self.dm.resume(name)?;
         let device = BlockDevice::open(&node_of(number), Access::Exclusive)?;
