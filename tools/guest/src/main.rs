@@ -120,7 +120,7 @@ struct CommandArgs {
     log: bool,
     /// The command; a single word is given to a shell.
     #[arg(last = true)]
-    argv: Vec<String>,
+    command: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -151,7 +151,7 @@ fn perform(action: Action) -> Result<u8> {
                 spec.suites.extend(test_list::build(package)?);
             }
             let guest = Guest::start(&spec, None, Lifetime::Lease)?;
-            return run_command(&guest, command);
+            return run_command(&guest, &command);
         }
         Action::Test { spec, tests } => {
             return Ok(u8::from(!test_run::run(spec, &tests)?));
@@ -161,7 +161,7 @@ fn perform(action: Action) -> Result<u8> {
             println!("{}", guest.dir().display());
         }
         Action::Exec { guest, command } => {
-            return run_command(&Guest::attach(&guest.dir)?, command);
+            return run_command(&Guest::attach(&guest.dir)?, &command);
         }
         Action::Reboot { guest } => Guest::attach(&guest.dir)?.reset()?,
         Action::Down { guest } => Guest::attach(&guest.dir)?.down()?,
@@ -175,21 +175,21 @@ fn perform(action: Action) -> Result<u8> {
     Ok(0)
 }
 
-fn run_command(guest: &Guest, args: CommandArgs) -> Result<u8> {
+fn run_command(guest: &Guest, args: &CommandArgs) -> Result<u8> {
     let mut env = BTreeMap::new();
     for variable in &args.variables {
         let (name, value) = variable.split_once('=').context("--env wants NAME=VALUE")?;
         env.insert(name.to_owned(), value.to_owned());
     }
-    let is_shell = args.argv.is_empty();
-    let argv = match args.argv.as_slice() {
+    let is_shell = args.command.is_empty();
+    let words = match args.command.as_slice() {
         [] if io::stdin().is_terminal() => terminal::shell_with_terminal(&mut env),
         [] => vec!["bash".to_owned()],
         [script] => vec!["bash".to_owned(), "-c".to_owned(), script.clone()],
-        words => words.to_vec(),
+        several => several.to_vec(),
     };
     let exec = Exec {
-        argv,
+        argv: words,
         env,
         cwd: String::new(),
         has_stdin: args.stdin || is_shell,
@@ -197,7 +197,7 @@ fn run_command(guest: &Guest, args: CommandArgs) -> Result<u8> {
     };
     // A person thinks longer than any command runs.
     let timeout =
-        if is_shell { Duration::from_secs(7 * 86400) } else { Duration::from_secs(args.timeout) };
+        if is_shell { Duration::from_hours(7 * 24) } else { Duration::from_secs(args.timeout) };
     let _raw = is_shell.then(RawTerminal::enter).transpose()?.flatten();
     let outcome = guest.exec(exec, timeout, |output| {
         // A reader who left, as in `| head`, does not matter to the command.
