@@ -1,4 +1,34 @@
-//! The parts of the `thinly` command.
+//! The command `thinly`: arguments become a meaning, the meaning becomes calls of the engine.
+//!
+//! [`args`] says what can be asked, one file per family of verbs asks the engine, and [`render`]
+//! and [`json`] say how an answer looks to people and to programs. [`exit`] is the one table of
+//! exit codes.
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod dm_command;
+pub mod exit;
+pub mod json;
+pub mod render;
+pub mod size;
+
+mod advice;
+mod cli;
+mod console;
+mod failure;
+mod file;
+mod manual_command;
+mod name;
+mod notify;
+mod pool_command;
+mod progress;
+mod serve_command;
+mod session;
+mod snapshot_command;
+mod time;
+mod volume_command;
+
+pub use advice::advice;
+pub use cli::run;
+pub use failure::Failure;
+pub use time::rfc3339;

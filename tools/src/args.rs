@@ -1,0 +1,115 @@
+//! What can be asked: every verb, flag and help text, defined once.
+#![forbid(unsafe_code)]
+
+mod pool;
+mod snapshot;
+mod volume;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use self::pool::{
+    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRestore,
+    PoolVerb,
+};
+pub use self::snapshot::{
+    SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,
+};
+pub use self::volume::{
+    VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
+};
+pub use crate::name::{Member, PairError, VolumePath};
+
+const AFTER_HELP: &str = "\
+Example:
+  thinly pool create p0 /dev/nvme1n1
+  thinly volume create p0/web --size 10G
+  thinly volume activate p0/web
+  thinly snapshot create p0/web web-monday
+
+Exit codes: 0 done, 1 internal, 2 usage, 3 not found, 4 exists, 5 in use, 6 refused,
+7 no space, 8 damaged, 9 degraded pool, 10 unsupported kernel, 77 permission.";
+
+/// Thin-provisioned pools, volumes and snapshots on the kernel's dm-thin, without LVM.
+#[derive(Debug, Parser)]
+#[command(
+    name = "thinly",
+    version,
+    after_long_help = AFTER_HELP,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Print answers, warnings and errors as JSON, for programs.
+    #[arg(long, global = true, display_order = 900)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The families of verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, open, inspect, back up and close pools.
+    Pool {
+        /// What to do.
+        #[command(subcommand)]
+        verb: PoolVerb,
+    },
+    /// Make, activate, grow and delete volumes.
+    Volume {
+        /// What to do.
+        #[command(subcommand)]
+        verb: VolumeVerb,
+    },
+    /// Take snapshots, list them, go back to them.
+    Snapshot {
+        /// What to do.
+        #[command(subcommand)]
+        verb: SnapshotVerb,
+    },
+    /// Stay resident and free what deleted volumes held.
+    ///
+    /// Attaches every pool that is named, opening it first when it is closed, and frees in the
+    /// background what deleted volumes and snapshots held. One line per event goes to standard
+    /// error. SIGTERM and SIGINT release the pools and end with exit code 0; volumes stay active.
+    /// Under systemd, use Type=notify.
+    ///
+    /// While it runs it is the pools' one writer: commands that change these pools are refused,
+    /// commands that list and show are not.
+    #[command(after_long_help = "Example:\n  thinly serve p0 p1")]
+    Serve(Serve),
+    /// Print a completion script for a shell.
+    #[command(
+        after_long_help = "Example:\n  thinly completions bash > /etc/bash_completion.d/thinly"
+    )]
+    Completions(Completions),
+    /// Print the manual's first page, or write all its pages into a directory.
+    #[command(after_long_help = "Example:\n  thinly man --out /usr/local/share/man/man8")]
+    Man(Man),
+}
+
+/// `thinly serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Names or uuids of the pools.
+    #[arg(required = true, value_name = "POOL", value_parser = crate::name::parse_pool)]
+    pub pools: Vec<String>,
+}
+
+/// `thinly completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `thinly man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write one page per verb into this directory, which must exist.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

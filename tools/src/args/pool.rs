@@ -1,0 +1,177 @@
+//! The verbs of `thinly pool`.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use thinly_engine::units::{BlockSize, Bytes};
+
+use crate::name::parse_pool;
+use crate::size::{parse_block_size, parse_bytes};
+
+/// What can be done with pools.
+#[derive(Debug, Subcommand)]
+pub enum PoolVerb {
+    /// Make a pool out of disks, partitions or logical volumes.
+    ///
+    /// A device that carries a filesystem, a partition table, LVM, md or another pool is refused,
+    /// and the message says what was found; --force overwrites it. A whole disk gets a partition
+    /// table first, so that other tools do not take it for empty; --raw leaves that out. The pool
+    /// is open afterwards.
+    #[command(after_long_help = CREATE_EXAMPLE)]
+    Create(PoolCreate),
+    /// List all pools that the disks hold, open or closed.
+    #[command(after_long_help = "Example:\n  thinly pool list\n  thinly pool list --json")]
+    List,
+    /// Show one pool: its condition, its space, its disks, and what to do.
+    #[command(after_long_help = "Example:\n  thinly pool show p0")]
+    Show(PoolName),
+    /// Save a pool's catalogue (names, sizes, snapshots; not the data) to a file.
+    ///
+    /// The file must not exist yet. It is what `thinly pool restore` takes.
+    #[command(after_long_help = "Example:\n  thinly pool backup p0 /root/p0.backup")]
+    Backup(PoolBackup),
+    /// Put a saved catalogue back.
+    ///
+    /// Refused when the pool has moved on since the backup, unless the id that the message names
+    /// is accepted: volumes made or deleted since then are not in the backup.
+    #[command(after_long_help = RESTORE_EXAMPLE)]
+    Restore(PoolRestore),
+    /// Rebuild a lost catalogue from the data that the pool holds.
+    ///
+    /// The names are gone with the catalogue: volumes are named after their thin ids, and their
+    /// sizes come from the filesystem found on them or their highest block. Try `thinly pool
+    /// restore` first if there is a backup.
+    #[command(after_long_help = "Example:\n  thinly pool salvage p0")]
+    Salvage(PoolName),
+    /// Bring a closed pool up.
+    ///
+    /// The devices are found by their labels; name them only where the search cannot see them.
+    /// What a crash left half done is finished or taken back, and reported.
+    #[command(after_long_help = OPEN_EXAMPLE)]
+    Open(PoolOpen),
+    /// Take a pool's devices out of the kernel.
+    ///
+    /// Refused while one of its volumes is in use. Nothing on disk changes.
+    #[command(after_long_help = "Example:\n  thinly pool close p0")]
+    Close(PoolName),
+    /// Delete a pool with all its volumes and snapshots.
+    #[command(after_long_help = "Example:\n  thinly pool destroy p0 --yes")]
+    Destroy(PoolDestroy),
+    /// Copy dm-thin's own metadata to a file, for offline tools such as `thin_check`.
+    ///
+    /// The file must not exist yet.
+    #[command(after_long_help = "Example:\n  thinly pool copy-metadata p0 /root/p0.metadata\n  \
+            thin_check /root/p0.metadata")]
+    CopyMetadata(PoolCopyMetadata),
+}
+
+const CREATE_EXAMPLE: &str = "\
+Example:
+  thinly pool create p0 /dev/nvme1n1
+  thinly pool create fast /dev/sdb /dev/sdc --metadata /dev/nvme0n1p4 --block-size 256KiB
+
+A block is what a volume grows by and what a snapshot copies at the first write: small blocks suit
+snapshots, large ones suit streaming. Allowed: multiples of 64 KiB up to 1 GiB.";
+
+const RESTORE_EXAMPLE: &str = "\
+Example:
+  thinly pool restore p0 /root/p0.backup
+  thinly pool restore p0 /root/p0.backup --accept-transaction-id 1207";
+
+const OPEN_EXAMPLE: &str = "\
+Example:
+  thinly pool open p0
+  thinly pool open p0 /dev/sdb /dev/sdc";
+
+/// `thinly pool create`.
+#[derive(Debug, Args)]
+pub struct PoolCreate {
+    /// The pool's name: letters, digits, '.', '_' and '-', up to 64.
+    #[arg(value_name = "NAME")]
+    pub name: thinly_engine::catalogue::PoolName,
+    /// The disks, partitions or logical volumes to use.
+    #[arg(required = true, value_name = "DEVICE")]
+    pub devices: Vec<PathBuf>,
+    /// Keep dm-thin's metadata on this device of its own, a fast one.
+    #[arg(long, value_name = "DEVICE")]
+    pub metadata: Option<PathBuf>,
+    /// The size of one block; fixed for the pool's life.
+    #[arg(long, value_name = "SIZE", default_value = "128KiB", value_parser = parse_block_size)]
+    pub block_size: BlockSize,
+    /// Room for dm-thin's metadata; computed from the pool's size when not given.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub metadata_size: Option<Bytes>,
+    /// Overwrite whatever the devices carry.
+    #[arg(long)]
+    pub force: bool,
+    /// Use whole disks without a partition table.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// The argument of the verbs that take a pool and nothing else.
+#[derive(Debug, Args)]
+pub struct PoolName {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+}
+
+/// `thinly pool backup`.
+#[derive(Debug, Args)]
+pub struct PoolBackup {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The file to write.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `thinly pool restore`.
+#[derive(Debug, Args)]
+pub struct PoolRestore {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// A file written by `thinly pool backup`.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Accept a pool at this transaction id, although the backup expects another.
+    #[arg(long, value_name = "N")]
+    pub accept_transaction_id: Option<u64>,
+}
+
+/// `thinly pool open`.
+#[derive(Debug, Args)]
+pub struct PoolOpen {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// Look for the pool on these devices only.
+    #[arg(value_name = "DEVICE")]
+    pub devices: Vec<PathBuf>,
+}
+
+/// `thinly pool destroy`.
+#[derive(Debug, Args)]
+pub struct PoolDestroy {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// Yes, delete everything that the pool holds.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `thinly pool copy-metadata`.
+#[derive(Debug, Args)]
+pub struct PoolCopyMetadata {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The file to write.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}

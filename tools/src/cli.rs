@@ -1,0 +1,70 @@
+//! From the command line to an exit: parse, run, report.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Command};
+use crate::console::{Console, write_answer};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::{manual_command, pool_command, serve_command, snapshot_command, volume_command};
+
+/// Runs one command line and tells how it ended; failures are reported on standard error.
+pub fn run(arguments: &[OsString]) -> Exit {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => {
+            let console = Console::new(cli.json);
+            report(console, dispatch(console, &cli.command))
+        }
+        Err(error) => refuse(arguments, &error),
+    }
+}
+
+/// Says on standard error why a verb failed, in the form asked for.
+pub(crate) fn report(console: Console, outcome: Result<(), Failure>) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Success,
+        Err(failure) => {
+            console.fail(&failure);
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(console: Console, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Pool { verb } => pool_command::run(console, verb),
+        Command::Volume { verb } => volume_command::run(console, verb),
+        Command::Snapshot { verb } => snapshot_command::run(console, verb),
+        Command::Serve(arguments) => serve_command::run(console, arguments),
+        Command::Completions(arguments) => manual_command::completions(console, arguments),
+        Command::Man(arguments) => manual_command::man(console, arguments),
+    }
+}
+
+fn refuse(arguments: &[OsString], error: &clap::Error) -> Exit {
+    // The arguments did not parse, so the flag is looked for by hand.
+    let console = Console::new(arguments.iter().any(|argument| argument == "--json"));
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            report(console, write_answer(&error.render().to_string()))
+        }
+        _ if console.is_json() => report(console, Err(Failure::Usage(first_part(error)))),
+        _ => {
+            // Nobody is left to be told when standard error itself fails.
+            let _ = error.print();
+            Exit::Usage
+        }
+    }
+}
+
+/// What was wrong, without the usage lines that follow.
+fn first_part(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark));
+    text[..end.min().unwrap_or(text.len())].trim().to_owned()
+}

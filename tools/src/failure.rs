@@ -1,0 +1,136 @@
+//! Why a verb failed: the engine's error, or one of the command's own.
+#![forbid(unsafe_code)]
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use thinly_engine::pool::PoolError;
+use thiserror::Error;
+
+use crate::exit::Exit;
+
+/// Why a verb failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The engine said no.
+    #[error(transparent)]
+    Engine(#[from] PoolError),
+    /// The arguments parse, but contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no such volume or snapshot in the pool.
+    #[error(
+        "pool {pool:?} has no volume or snapshot {name:?}; `thinly volume list {pool} --all` shows what it has"
+    )]
+    NoVolume {
+        /// The pool that was asked.
+        pool: String,
+        /// What was not found.
+        name: String,
+    },
+    /// A verb for volumes was given a snapshot, or the other way round.
+    #[error("{name:?} is a {is}, not a {wanted}; use `thinly {is} {verb}` if you mean it")]
+    WrongKind {
+        /// Its name.
+        name: String,
+        /// `volume` or `snapshot`: what it is.
+        is: &'static str,
+        /// `volume` or `snapshot`: what the verb takes.
+        wanted: &'static str,
+        /// The verb.
+        verb: &'static str,
+    },
+    /// A verb that destroys data wants its confirmation.
+    #[error(
+        "destroying pool {0:?} deletes all its volumes and snapshots for good; add --yes if that \
+         is what you want"
+    )]
+    NotConfirmed(String),
+    /// A file is there already.
+    #[error("{path} exists and is not overwritten; move it away or name another file", path = path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The answer could not be written out.
+    #[error("cannot write the answer to standard output: {0}; what was asked for may be done")]
+    Output(#[source] io::Error),
+    /// A resident part could not be started.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// The exit that it leads to.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Engine(error) => Exit::of_class(error.exit_class()),
+            Self::Usage(_) => Exit::Usage,
+            Self::NoVolume { .. } => Exit::NotFound,
+            Self::WrongKind { .. } | Self::NotConfirmed(_) => Exit::Refused,
+            Self::FileExists { .. } => Exit::Exists,
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => Exit::NotFound,
+                io::ErrorKind::PermissionDenied => Exit::Permission,
+                io::ErrorKind::StorageFull => Exit::NoSpace,
+                _ => Exit::Internal,
+            },
+            Self::Output(_) | Self::System { .. } => Exit::Internal,
+        }
+    }
+
+    /// The message, with every cause that it does not quote already.
+    pub fn message(&self) -> String {
+        let mut message = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_told_from_a_full_disk() {
+        let failure = |kind: io::ErrorKind| Failure::File {
+            action: "write",
+            path: PathBuf::from("backup"),
+            source: io::Error::from(kind),
+        };
+        assert_eq!(failure(io::ErrorKind::NotFound).exit(), Exit::NotFound);
+        assert_eq!(failure(io::ErrorKind::StorageFull).exit(), Exit::NoSpace);
+        assert_eq!(failure(io::ErrorKind::InvalidData).exit(), Exit::Internal);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let failure = Failure::Output(io::Error::other("disk on fire"));
+        assert_eq!(failure.message().matches("disk on fire").count(), 1);
+    }
+}

@@ -1,0 +1,266 @@
+//! Answers for programs. Field names and meanings are a contract, written down in `docs/json.md`;
+//! a test holds the two together.
+#![forbid(unsafe_code)]
+
+mod report;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thinly_engine::catalogue::VolumeKind;
+use thinly_engine::pool::{
+    DeviceView, PoolState, PoolUsage, PoolView, SalvagedVolume, VolumeState, VolumeView,
+};
+use thinly_engine::units::ThinId;
+use uuid::Uuid;
+
+pub use self::report::{ErrorJson, EventJson, WarningJson};
+use crate::time::rfc3339;
+
+/// The lifetime limit of snapshots that a pool counts towards: the kernel keeps 24 bits.
+pub const SNAPSHOT_TIME_MAX: u32 = 1 << 24;
+
+/// A pool.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct PoolJson {
+    pub name: String,
+    pub uuid: Uuid,
+    pub state: &'static str,
+    pub health: Option<String>,
+    pub problems: Vec<String>,
+    pub devices: Vec<DeviceJson>,
+    pub block_size_bytes: Option<u64>,
+    pub created_at: Option<String>,
+    pub usage: Option<UsageJson>,
+    pub virtual_bytes: u64,
+    pub volume_count: u64,
+    pub snapshot_count: u64,
+    pub transaction_id: Option<u64>,
+    pub snapshot_time: Option<u32>,
+    pub snapshot_time_max: u32,
+    pub tombstones: Vec<u32>,
+    pub orphans: Vec<u32>,
+    pub needs_check: bool,
+    pub held_root_block: Option<u64>,
+    pub clean: bool,
+    pub writer_pid: Option<u32>,
+}
+
+/// One device of a pool.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct DeviceJson {
+    pub path: Option<PathBuf>,
+    pub uuid: Uuid,
+    pub size_bytes: u64,
+}
+
+/// What a pool uses of what it has.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+#[allow(clippy::struct_field_names, reason = "units stand last in every name of the contract")]
+pub struct UsageJson {
+    pub used_data_bytes: u64,
+    pub total_data_bytes: u64,
+    pub used_metadata_bytes: u64,
+    pub total_metadata_bytes: u64,
+}
+
+/// A volume or a snapshot.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct VolumeJson {
+    pub name: String,
+    pub uuid: Uuid,
+    pub kind: &'static str,
+    pub thin_id: Option<u32>,
+    pub virtual_bytes: u64,
+    pub mapped_bytes: Option<u64>,
+    pub state: &'static str,
+    pub origin: Option<String>,
+    pub origin_uuid: Option<Uuid>,
+    pub group: Option<GroupJson>,
+    pub created_at: Option<String>,
+    pub device: Option<PathBuf>,
+    pub link: Option<PathBuf>,
+    pub open_count: Option<u32>,
+    pub read_only: bool,
+}
+
+/// The group that a snapshot was taken in.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct GroupJson {
+    pub name: String,
+    pub uuid: Uuid,
+}
+
+/// A volume that salvage named anew.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct SalvagedJson {
+    pub name: String,
+    pub thin_id: u32,
+    pub virtual_bytes: u64,
+    pub filesystem: Option<String>,
+}
+
+/// A file that was written or read.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct FileJson {
+    pub pool: String,
+    pub file: PathBuf,
+    pub file_bytes: u64,
+}
+
+/// A page of the manual.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct PageJson {
+    pub page: String,
+    pub file: Option<PathBuf>,
+    pub text: Option<String>,
+}
+
+/// A completion script.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct CompletionsJson {
+    pub shell: String,
+    pub script: String,
+}
+
+/// The word for a pool's state.
+pub const fn pool_state(state: PoolState) -> &'static str {
+    match state {
+        PoolState::Open => "open",
+        PoolState::Closed => "closed",
+        PoolState::Incomplete => "incomplete",
+        PoolState::Damaged => "damaged",
+    }
+}
+
+/// The word for a volume's state.
+pub const fn volume_state(state: VolumeState) -> &'static str {
+    match state {
+        VolumeState::Pending => "pending",
+        VolumeState::Inactive => "inactive",
+        VolumeState::Active => "active",
+        VolumeState::Suspended => "suspended",
+        VolumeState::Lost => "lost",
+    }
+}
+
+impl From<&PoolView> for PoolJson {
+    fn from(view: &PoolView) -> Self {
+        let ids = |ids: &[ThinId]| ids.iter().map(|id| id.get()).collect();
+        Self {
+            name: view.name.to_string(),
+            uuid: view.uuid,
+            state: pool_state(view.state),
+            health: view.health.map(|health| health.to_string()),
+            problems: view.problems.clone(),
+            devices: view.devices.iter().map(DeviceJson::from).collect(),
+            block_size_bytes: view.block_size.map(|size| size.bytes().get()),
+            created_at: view.created_at.and_then(rfc3339),
+            usage: view.usage.as_ref().map(UsageJson::from),
+            virtual_bytes: view.virtual_bytes.get(),
+            volume_count: view.volume_count,
+            snapshot_count: view.snapshot_count,
+            transaction_id: view.transaction_id.map(thinly_engine::units::TransactionId::get),
+            snapshot_time: view.snapshot_time,
+            snapshot_time_max: SNAPSHOT_TIME_MAX,
+            tombstones: ids(&view.tombstones),
+            orphans: ids(&view.orphans),
+            needs_check: view.needs_check,
+            held_root_block: view.held_root,
+            clean: view.clean,
+            writer_pid: view.writer.map(|pid| pid.0),
+        }
+    }
+}
+
+impl From<&DeviceView> for DeviceJson {
+    fn from(device: &DeviceView) -> Self {
+        Self { path: device.path.clone(), uuid: device.uuid, size_bytes: device.size.get() }
+    }
+}
+
+impl From<&PoolUsage> for UsageJson {
+    fn from(usage: &PoolUsage) -> Self {
+        Self {
+            used_data_bytes: usage.used_data.get(),
+            total_data_bytes: usage.total_data.get(),
+            used_metadata_bytes: usage.used_metadata.get(),
+            total_metadata_bytes: usage.total_metadata.get(),
+        }
+    }
+}
+
+impl From<&VolumeView> for VolumeJson {
+    fn from(view: &VolumeView) -> Self {
+        let (kind, origin_uuid, group) = match &view.kind {
+            VolumeKind::Blank => ("blank", None, None),
+            VolumeKind::Clone { source } => ("clone", Some(*source), None),
+            VolumeKind::Snapshot { origin, group, .. } => {
+                let group = group
+                    .as_ref()
+                    .map(|tag| GroupJson { name: tag.name.to_string(), uuid: tag.uuid });
+                ("snapshot", Some(*origin), group)
+            }
+        };
+        Self {
+            name: view.name.to_string(),
+            uuid: view.uuid,
+            kind,
+            thin_id: view.thin_id.map(ThinId::get),
+            virtual_bytes: view.virtual_bytes.get(),
+            mapped_bytes: view.mapped_bytes.map(thinly_engine::units::Bytes::get),
+            state: volume_state(view.state),
+            origin: view.origin_name.as_ref().map(ToString::to_string),
+            origin_uuid,
+            group,
+            created_at: rfc3339(view.created_at),
+            device: view.device.clone(),
+            link: view.link.clone(),
+            open_count: view.open_count,
+            read_only: view.read_only,
+        }
+    }
+}
+
+impl From<&SalvagedVolume> for SalvagedJson {
+    fn from(volume: &SalvagedVolume) -> Self {
+        Self {
+            name: volume.name.to_string(),
+            thin_id: volume.thin_id.get(),
+            virtual_bytes: volume.virtual_bytes.get(),
+            filesystem: volume.filesystem.clone(),
+        }
+    }
+}
+
+impl PoolJson {
+    /// What is left to say of a pool that is no more.
+    #[must_use]
+    pub fn destroyed(mut self) -> Self {
+        self.state = "destroyed";
+        self
+    }
+}
+
+impl VolumeJson {
+    /// What is left to say of a volume that is no more.
+    #[must_use]
+    pub fn deleted(mut self) -> Self {
+        self.state = "deleted";
+        self.thin_id = None;
+        self.mapped_bytes = None;
+        self.device = None;
+        self.link = None;
+        self.open_count = None;
+        self
+    }
+}

@@ -1,0 +1,127 @@
+//! `thinly pool ...`.
+#![forbid(unsafe_code)]
+
+use thinly_engine::pool::{CreatePool, Engine, PoolView};
+use thinly_engine::units::TransactionId;
+
+use crate::args::{
+    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRestore, PoolVerb,
+};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::file;
+use crate::json::{FileJson, PoolJson, SalvagedJson};
+use crate::progress::Progress;
+use crate::render;
+use crate::session;
+
+pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
+    match verb {
+        PoolVerb::Create(arguments) => create(console, arguments),
+        PoolVerb::List => list(console),
+        PoolVerb::Show(target) => answer(console, &Engine::new()?.view(&target.pool)?),
+        PoolVerb::Backup(arguments) => backup(console, arguments),
+        PoolVerb::Restore(arguments) => restore(console, arguments),
+        PoolVerb::Salvage(target) => salvage(console, &target.pool),
+        PoolVerb::Open(arguments) => open(console, arguments),
+        PoolVerb::Close(target) => close(console, &target.pool),
+        PoolVerb::Destroy(arguments) => destroy(console, arguments),
+        PoolVerb::CopyMetadata(arguments) => copy_metadata(console, arguments),
+    }
+}
+
+fn answer(console: Console, pool: &PoolView) -> Result<(), Failure> {
+    console.answer(&PoolJson::from(pool), || render::pool_page(pool))
+}
+
+fn create(console: Console, arguments: &PoolCreate) -> Result<(), Failure> {
+    let pool = Engine::new()?.create_pool(&CreatePool {
+        name: arguments.name.clone(),
+        devices: arguments.devices.clone(),
+        metadata_device: arguments.metadata.clone(),
+        block_size: arguments.block_size,
+        metadata_size: arguments.metadata_size,
+        force: arguments.force,
+        raw: arguments.raw,
+    })?;
+    answer(console, &pool)
+}
+
+fn list(console: Console) -> Result<(), Failure> {
+    let pools = Engine::new()?.pools()?;
+    if pools.is_empty() {
+        console.hint("no pools found; make one with `thinly pool create NAME DEVICE`");
+    }
+    let values: Vec<PoolJson> = pools.iter().map(PoolJson::from).collect();
+    console.answer(&values, || render::pool_table(&pools))
+}
+
+fn backup(console: Console, arguments: &PoolBackup) -> Result<(), Failure> {
+    file::refuse_existing(&arguments.file)?;
+    let bytes = Engine::new()?.backup(&arguments.pool)?;
+    file::write_new(&arguments.file, &bytes)?;
+    let value = FileJson {
+        pool: arguments.pool.clone(),
+        file: arguments.file.clone(),
+        file_bytes: bytes.len() as u64,
+    };
+    console.answer(&value, || {
+        format!("catalogue of pool {} saved to {}\n", value.pool, value.file.display())
+    })
+}
+
+fn restore(console: Console, arguments: &PoolRestore) -> Result<(), Failure> {
+    let bytes = file::read(&arguments.file)?;
+    let accept = arguments.accept_transaction_id.map(TransactionId::new);
+    let engine = Engine::new()?;
+    engine.restore(&arguments.pool, &bytes, accept)?;
+    answer(console, &engine.view(&arguments.pool)?)
+}
+
+fn salvage(console: Console, pool: &str) -> Result<(), Failure> {
+    let report = Engine::new()?.salvage(pool)?;
+    let values: Vec<SalvagedJson> = report.volumes.iter().map(SalvagedJson::from).collect();
+    console.answer(&values, || render::salvage_table(&report.volumes))
+}
+
+fn open(console: Console, arguments: &PoolOpen) -> Result<(), Failure> {
+    let pool = Engine::new()?.open_pool(&arguments.pool, &arguments.devices)?;
+    session::warn_of_findings(console, &pool);
+    let outcome = pool.view().map_err(Failure::from).and_then(|view| answer(console, &view));
+    session::settle(console, pool, true);
+    outcome
+}
+
+fn close(console: Console, pool: &str) -> Result<(), Failure> {
+    let engine = Engine::new()?;
+    engine.close_pool(pool)?;
+    answer(console, &engine.view(pool)?)
+}
+
+fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
+    if !arguments.yes {
+        return Err(Failure::NotConfirmed(arguments.pool.clone()));
+    }
+    let engine = Engine::new()?;
+    let value = PoolJson::from(&engine.view(&arguments.pool)?).destroyed();
+    engine.destroy_pool(&arguments.pool)?;
+    console.answer(&value, || format!("pool {} is destroyed\n", value.name))
+}
+
+fn copy_metadata(console: Console, arguments: &PoolCopyMetadata) -> Result<(), Failure> {
+    file::refuse_existing(&arguments.file)?;
+    let engine = Engine::new()?;
+    let mut progress = Progress::new("copying metadata", !console.is_json());
+    let copied = engine.copy_metadata(&arguments.pool, &arguments.file, &mut |done, total| {
+        progress.update(done, total);
+    });
+    progress.finish();
+    copied?;
+    let file_bytes = std::fs::metadata(&arguments.file)
+        .map_err(|source| Failure::File { action: "read", path: arguments.file.clone(), source })?
+        .len();
+    let value = FileJson { pool: arguments.pool.clone(), file: arguments.file.clone(), file_bytes };
+    console.answer(&value, || {
+        format!("metadata of pool {} copied to {}\n", value.pool, value.file.display())
+    })
+}

@@ -1,0 +1,222 @@
+//! `thinly serve`: the resident that frees what deleted volumes held.
+//!
+//! The stop signals are blocked before any thread exists, so every thread inherits that and only
+//! the one that waits for them ever sees one. Each pool has a thread that sleeps on a condition
+//! variable; the signal wakes them all.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use thinly_engine::plan::Health;
+use thinly_engine::pool::{Engine, Pool, PoolError};
+
+use crate::args::Serve;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::json::EventJson;
+use crate::notify::notify;
+
+const POLL: Duration = Duration::from_secs(3);
+
+pub(crate) fn run(console: Console, arguments: &Serve) -> Result<(), Failure> {
+    let signals = block_stop_signals()?;
+    let log = Log { console };
+    let served = attach_all(log, &arguments.pools)?;
+    tell_manager(log, "READY=1");
+    let stop = Stop::default();
+    let waited = thread::scope(|scope| {
+        for served in &served {
+            scope.spawn(|| served.watch(log, &stop));
+        }
+        let waited = signals.wait();
+        stop.request();
+        tell_manager(log, "STOPPING=1");
+        waited
+    });
+    log.line("stopping", None, &waited.map_or_else(|error| error.to_string(), name_of));
+    for served in served {
+        served.release(log);
+    }
+    Ok(())
+}
+
+fn name_of(signal: Signal) -> String {
+    format!("{signal} received")
+}
+
+fn block_stop_signals() -> Result<SigSet, Failure> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block().map_err(|errno| Failure::System {
+        action: "block the stop signals",
+        source: io::Error::from(errno),
+    })?;
+    Ok(signals)
+}
+
+fn tell_manager(log: Log, state: &str) {
+    if let Err(error) = notify(state) {
+        log.line("warning", None, &format!("the service manager was not told {state}: {error}"));
+    }
+}
+
+/// All of them, or none: what was attached already is released again.
+fn attach_all(log: Log, names: &[String]) -> Result<Vec<Served>, Failure> {
+    let engine = Engine::new()?;
+    let mut served = Vec::new();
+    for name in names {
+        match Served::attach(&engine, log, name) {
+            Ok(one) => served.push(one),
+            Err(failure) => {
+                for one in served {
+                    one.release(log);
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(served)
+}
+
+/// One line per event on standard error.
+#[derive(Debug, Clone, Copy)]
+struct Log {
+    console: Console,
+}
+
+impl Log {
+    fn line(self, event: &'static str, pool: Option<&str>, message: &str) {
+        let human = match pool {
+            Some(pool) => format!("{pool}: {event}: {message}"),
+            None => format!("{event}: {message}"),
+        };
+        self.console.event(&EventJson { event, pool, message }, &human);
+    }
+}
+
+/// Tells all threads to end, and wakes them for it.
+#[derive(Debug, Default)]
+struct Stop {
+    requested: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    fn request(&self) {
+        *self.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Sleeps for `duration` or until a stop is requested; tells whether it is.
+    fn wait(&self, duration: Duration) -> bool {
+        let waited =
+            self.changed.wait_timeout_while(self.lock(), duration, |requested| !*requested);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pool that we are the writer of.
+#[derive(Debug)]
+struct Served {
+    name: String,
+    pool: Pool,
+}
+
+impl Served {
+    fn attach(engine: &Engine, log: Log, name: &str) -> Result<Self, Failure> {
+        let (pool, event) = match engine.attach(name) {
+            Err(PoolError::NotOpen { .. }) => (engine.open_pool(name, &[])?, "opened"),
+            attached => (attached?, "attached"),
+        };
+        for finding in pool.findings() {
+            log.line("finding", Some(name), &finding.to_string());
+        }
+        log.line(event, Some(name), "serving it");
+        Ok(Self { name: name.to_owned(), pool })
+    }
+
+    fn watch(&self, log: Log, stop: &Stop) {
+        let mut last = Last::default();
+        loop {
+            if let Err(error) = self.look(log, &mut last) {
+                last.tell_error(log, &self.name, error.to_string());
+            } else {
+                last.error = None;
+            }
+            if stop.wait(POLL) {
+                return;
+            }
+        }
+    }
+
+    fn look(&self, log: Log, last: &mut Last) -> Result<(), PoolError> {
+        let view = self.pool.view()?;
+        if last.health != view.health {
+            if let Some(health) = view.health {
+                log.line("health", Some(&self.name), &format!("{health}: {}", health.advice()));
+            }
+            last.health = view.health;
+        }
+        if view.tombstones.is_empty() {
+            return Ok(());
+        }
+        let report = self.pool.reap(&mut |_| {})?;
+        if report.reaped > 0 {
+            let message = format!("{} freed, {} waiting", report.reaped, report.waiting);
+            log.line("reaped", Some(&self.name), &message);
+        }
+        Ok(())
+    }
+
+    fn release(self, log: Log) {
+        match self.pool.release() {
+            Ok(()) => log.line("released", Some(&self.name), "no longer serving it"),
+            Err(error) => log.line("warning", Some(&self.name), &format!("release: {error}")),
+        }
+    }
+}
+
+/// What was told last: the log repeats nothing that has not changed.
+#[derive(Debug, Default)]
+struct Last {
+    health: Option<Health>,
+    error: Option<String>,
+}
+
+impl Last {
+    fn tell_error(&mut self, log: Log, pool: &str, error: String) {
+        if self.error.as_ref() != Some(&error) {
+            log.line("error", Some(pool), &error);
+            self.error = Some(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_wakes_every_sleeper() {
+        let stop = Stop::default();
+        assert!(!stop.wait(Duration::ZERO));
+        thread::scope(|scope| {
+            let sleepers: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| stop.wait(Duration::from_mins(10)))).collect();
+            stop.request();
+            for sleeper in sleepers {
+                assert!(sleeper.join().unwrap());
+            }
+        });
+        assert!(stop.wait(Duration::from_mins(10)));
+    }
+}
