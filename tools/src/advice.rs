@@ -2,9 +2,8 @@
 #![forbid(unsafe_code)]
 
 use thinly_engine::plan::Health;
-use thinly_engine::pool::{PoolState, PoolView};
+use thinly_engine::pool::{PoolState, PoolView, SNAPSHOT_TIME_MAX};
 
-use crate::json::SNAPSHOT_TIME_MAX;
 use crate::size::percent;
 
 const FULL_PERCENT: u64 = 80;

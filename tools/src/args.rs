@@ -19,6 +19,7 @@ pub use self::snapshot::{
 pub use self::volume::{
     VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
 };
+use crate::dm_command::DmArguments;
 pub use crate::name::{Member, PairError, VolumePath};
 
 const AFTER_HELP: &str = "\
@@ -70,6 +71,8 @@ pub enum Command {
         #[command(subcommand)]
         verb: SnapshotVerb,
     },
+    /// Look at dm devices as the kernel sees them, whoever made them.
+    Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.
     ///
     /// Attaches every pool that is named, opening it first when it is closed, and frees in the

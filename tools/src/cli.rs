@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 
 use crate::args::{Cli, Command};
 use crate::console::{Console, write_answer};
+use crate::dm_command::{self, DmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{manual_command, pool_command, serve_command, snapshot_command, volume_command};
@@ -39,10 +40,18 @@ fn dispatch(console: Console, command: &Command) -> Result<(), Failure> {
         Command::Pool { verb } => pool_command::run(console, verb),
         Command::Volume { verb } => volume_command::run(console, verb),
         Command::Snapshot { verb } => snapshot_command::run(console, verb),
+        Command::Dm(arguments) => look_at_dm(arguments),
         Command::Serve(arguments) => serve_command::run(console, arguments),
         Command::Completions(arguments) => manual_command::completions(console, arguments),
         Command::Man(arguments) => manual_command::man(console, arguments),
     }
+}
+
+/// These verbs print JSON when their own `--json` is given, which the global one reaches too.
+fn look_at_dm(arguments: &DmArguments) -> Result<(), Failure> {
+    let mut answer = Vec::new();
+    dm_command::run(arguments, &mut answer).map_err(Failure::from_dm_command)?;
+    write_answer(&String::from_utf8_lossy(&answer))
 }
 
 fn refuse(arguments: &[OsString], error: &clap::Error) -> Exit {

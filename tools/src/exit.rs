@@ -97,7 +97,7 @@ impl Exit {
             ExitClass::Degraded => Self::Degraded,
             ExitClass::Unsupported => Self::Unsupported,
             ExitClass::Permission => Self::Permission,
-            ExitClass::Internal => Self::Internal,
+            _ => Self::Internal,
         }
     }
 }

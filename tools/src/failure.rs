@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use thinly_engine::dm::DmError;
 use thinly_engine::pool::PoolError;
 use thiserror::Error;
 
@@ -16,7 +17,7 @@ use crate::exit::Exit;
 pub enum Failure {
     /// The engine said no.
     #[error(transparent)]
-    Engine(#[from] PoolError),
+    Engine(Box<PoolError>),
     /// The arguments parse, but contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -64,6 +65,9 @@ pub enum Failure {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A verb of `thinly dm` would not do it.
+    #[error("{0:#}")]
+    Dm(anyhow::Error),
     /// The answer could not be written out.
     #[error("cannot write the answer to standard output: {0}; what was asked for may be done")]
     Output(#[source] io::Error),
@@ -77,6 +81,12 @@ pub enum Failure {
     },
 }
 
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        Self::Engine(Box::new(error))
+    }
+}
+
 impl Failure {
     /// The exit that it leads to.
     pub fn exit(&self) -> Exit {
@@ -84,7 +94,7 @@ impl Failure {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
             Self::Usage(_) => Exit::Usage,
             Self::NoVolume { .. } => Exit::NotFound,
-            Self::WrongKind { .. } | Self::NotConfirmed(_) => Exit::Refused,
+            Self::WrongKind { .. } | Self::NotConfirmed(_) | Self::Dm(_) => Exit::Refused,
             Self::FileExists { .. } => Exit::Exists,
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,
@@ -93,6 +103,14 @@ impl Failure {
                 _ => Exit::Internal,
             },
             Self::Output(_) | Self::System { .. } => Exit::Internal,
+        }
+    }
+
+    /// What a verb of `thinly dm` ended with: the engine's own errors keep their class.
+    pub(crate) fn from_dm_command(error: anyhow::Error) -> Self {
+        match error.downcast::<DmError>() {
+            Ok(error) => PoolError::from(error).into(),
+            Err(other) => Self::Dm(other),
         }
     }
 

@@ -8,17 +8,16 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use thinly_engine::catalogue::VolumeKind;
+use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    DeviceView, PoolState, PoolUsage, PoolView, SalvagedVolume, VolumeState, VolumeView,
+    DeviceView, PoolState, PoolView, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeState,
+    VolumeView,
 };
 use thinly_engine::units::ThinId;
 use uuid::Uuid;
 
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
-
-/// The lifetime limit of snapshots that a pool counts towards: the kernel keeps 24 bits.
-pub const SNAPSHOT_TIME_MAX: u32 = 1 << 24;
 
 /// A pool.
 #[derive(Debug, Clone, Serialize)]
@@ -30,12 +29,12 @@ pub struct PoolJson {
     pub health: Option<String>,
     pub problems: Vec<String>,
     pub devices: Vec<DeviceJson>,
-    pub block_size_bytes: Option<u64>,
+    pub block_size_bytes: u64,
     pub created_at: Option<String>,
     pub usage: Option<UsageJson>,
     pub virtual_bytes: u64,
-    pub volume_count: u64,
-    pub snapshot_count: u64,
+    pub volume_count: usize,
+    pub snapshot_count: usize,
     pub transaction_id: Option<u64>,
     pub snapshot_time: Option<u32>,
     pub snapshot_time_max: u32,
@@ -153,6 +152,15 @@ pub const fn volume_state(state: VolumeState) -> &'static str {
     }
 }
 
+/// A device says so itself; without one it is decided: a snapshot is activated read-only, always.
+pub(crate) const fn refuses_writes(view: &VolumeView) -> bool {
+    if view.device.is_some() {
+        view.read_only
+    } else {
+        matches!(view.kind, VolumeKind::Snapshot { .. })
+    }
+}
+
 impl From<&PoolView> for PoolJson {
     fn from(view: &PoolView) -> Self {
         let ids = |ids: &[ThinId]| ids.iter().map(|id| id.get()).collect();
@@ -163,7 +171,7 @@ impl From<&PoolView> for PoolJson {
             health: view.health.map(|health| health.to_string()),
             problems: view.problems.clone(),
             devices: view.devices.iter().map(DeviceJson::from).collect(),
-            block_size_bytes: view.block_size.map(|size| size.bytes().get()),
+            block_size_bytes: view.block_size.bytes().get(),
             created_at: view.created_at.and_then(rfc3339),
             usage: view.usage.as_ref().map(UsageJson::from),
             virtual_bytes: view.virtual_bytes.get(),
@@ -174,10 +182,10 @@ impl From<&PoolView> for PoolJson {
             snapshot_time_max: SNAPSHOT_TIME_MAX,
             tombstones: ids(&view.tombstones),
             orphans: ids(&view.orphans),
-            needs_check: view.needs_check,
+            needs_check: view.health == Some(Health::NeedsCheck),
             held_root_block: view.held_root,
             clean: view.clean,
-            writer_pid: view.writer.map(|pid| pid.0),
+            writer_pid: view.writer,
         }
     }
 }
@@ -188,8 +196,8 @@ impl From<&DeviceView> for DeviceJson {
     }
 }
 
-impl From<&PoolUsage> for UsageJson {
-    fn from(usage: &PoolUsage) -> Self {
+impl From<&Usage> for UsageJson {
+    fn from(usage: &Usage) -> Self {
         Self {
             used_data_bytes: usage.used_data.get(),
             total_data_bytes: usage.total_data.get(),
@@ -226,7 +234,7 @@ impl From<&VolumeView> for VolumeJson {
             device: view.device.clone(),
             link: view.link.clone(),
             open_count: view.open_count,
-            read_only: view.read_only,
+            read_only: refuses_writes(view),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
     match verb {
         PoolVerb::Create(arguments) => create(console, arguments),
         PoolVerb::List => list(console),
-        PoolVerb::Show(target) => answer(console, &Engine::new()?.view(&target.pool)?),
+        PoolVerb::Show(target) => answer(console, Engine::new()?.view(&target.pool)?),
         PoolVerb::Backup(arguments) => backup(console, arguments),
         PoolVerb::Restore(arguments) => restore(console, arguments),
         PoolVerb::Salvage(target) => salvage(console, &target.pool),
@@ -30,8 +30,10 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
     }
 }
 
-fn answer(console: Console, pool: &PoolView) -> Result<(), Failure> {
-    console.answer(&PoolJson::from(pool), || render::pool_page(pool))
+/// The note of the last writer may still name this very process, which has let go by now.
+fn answer(console: Console, mut pool: PoolView) -> Result<(), Failure> {
+    pool.writer = pool.writer.filter(|process| *process != std::process::id());
+    console.answer(&PoolJson::from(&pool), || render::pool_page(&pool))
 }
 
 fn create(console: Console, arguments: &PoolCreate) -> Result<(), Failure> {
@@ -44,7 +46,7 @@ fn create(console: Console, arguments: &PoolCreate) -> Result<(), Failure> {
         force: arguments.force,
         raw: arguments.raw,
     })?;
-    answer(console, &pool)
+    answer(console, pool)
 }
 
 fn list(console: Console) -> Result<(), Failure> {
@@ -74,8 +76,11 @@ fn restore(console: Console, arguments: &PoolRestore) -> Result<(), Failure> {
     let bytes = file::read(&arguments.file)?;
     let accept = arguments.accept_transaction_id.map(TransactionId::new);
     let engine = Engine::new()?;
-    engine.restore(&arguments.pool, &bytes, accept)?;
-    answer(console, &engine.view(&arguments.pool)?)
+    let report = engine.restore(&arguments.pool, &bytes, accept)?;
+    for finding in &report.findings {
+        console.warn(&finding.to_string());
+    }
+    answer(console, engine.view(&arguments.pool)?)
 }
 
 fn salvage(console: Console, pool: &str) -> Result<(), Failure> {
@@ -85,17 +90,17 @@ fn salvage(console: Console, pool: &str) -> Result<(), Failure> {
 }
 
 fn open(console: Console, arguments: &PoolOpen) -> Result<(), Failure> {
-    let pool = Engine::new()?.open_pool(&arguments.pool, &arguments.devices)?;
+    let engine = Engine::new()?;
+    let pool = engine.open_pool(&arguments.pool, &arguments.devices)?;
     session::warn_of_findings(console, &pool);
-    let outcome = pool.view().map_err(Failure::from).and_then(|view| answer(console, &view));
     session::settle(console, pool, true);
-    outcome
+    answer(console, engine.view(&arguments.pool)?)
 }
 
 fn close(console: Console, pool: &str) -> Result<(), Failure> {
     let engine = Engine::new()?;
     engine.close_pool(pool)?;
-    answer(console, &engine.view(pool)?)
+    answer(console, engine.view(pool)?)
 }
 
 fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
@@ -116,7 +121,9 @@ fn copy_metadata(console: Console, arguments: &PoolCopyMetadata) -> Result<(), F
         progress.update(done, total);
     });
     progress.finish();
-    copied?;
+    if let Some(damage) = copied?.damage {
+        console.warn(&format!("the metadata is damaged, and so is the copy: {damage}"));
+    }
     let file_bytes = std::fs::metadata(&arguments.file)
         .map_err(|source| Failure::File { action: "read", path: arguments.file.clone(), source })?
         .len();

@@ -3,11 +3,11 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::VolumeKind;
-use thinly_engine::pool::{PoolUsage, PoolView, SalvagedVolume, VolumeView};
+use thinly_engine::pool::{PoolView, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView};
 use thinly_engine::units::{Bytes, ThinId};
 
 use crate::advice::advice;
-use crate::json::{SNAPSHOT_TIME_MAX, pool_state, volume_state};
+use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};
 use crate::time;
 
@@ -83,7 +83,7 @@ pub fn volume_page(volume: &VolumeView) -> String {
             format!("snapshot of {}{}", origin(volume), group.unwrap_or_default())
         }
     };
-    let access = if volume.read_only { "read-only" } else { "read-write" };
+    let access = if refuses_writes(volume) { "read-only" } else { "read-write" };
     pairs(&[
         ("Name", volume.name.to_string()),
         ("UUID", volume.uuid.to_string()),
@@ -101,9 +101,9 @@ pub fn volume_page(volume: &VolumeView) -> String {
 
 /// All that is known of one pool, and what to do.
 pub fn pool_page(pool: &PoolView) -> String {
-    let usage = |of: fn(&PoolUsage) -> String| pool.usage.as_ref().map_or_else(nothing, of);
+    let usage = |of: fn(&Usage) -> String| pool.usage.as_ref().map_or_else(nothing, of);
     let writer = match pool.writer {
-        Some(pid) => format!("process {}", pid.0),
+        Some(pid) => format!("process {pid}"),
         None if pool.clean => "none; the last one ended in order".to_owned(),
         None => "none; the last one was cut short".to_owned(),
     };
@@ -116,7 +116,7 @@ pub fn pool_page(pool: &PoolView) -> String {
         ("Metadata", usage(metadata_usage)),
         ("Volumes", format!("{}, {} virtual", pool.volume_count, human(pool.virtual_bytes))),
         ("Snapshots", pool.snapshot_count.to_string()),
-        ("Block size", pool.block_size.map_or_else(nothing, |size| human(size.bytes()))),
+        ("Block size", human(pool.block_size.bytes())),
         ("Created", pool.created_at.map_or_else(nothing, |at| format!("{} UTC", time::short(at)))),
         ("Transaction", text_or_nothing(pool.transaction_id)),
         (
@@ -181,11 +181,11 @@ fn id_line(ids: &[ThinId]) -> std::option::IntoIter<String> {
     line.into_iter()
 }
 
-fn data_usage(usage: &PoolUsage) -> String {
+fn data_usage(usage: &Usage) -> String {
     used_of(usage.used_data, usage.total_data)
 }
 
-fn metadata_usage(usage: &PoolUsage) -> String {
+fn metadata_usage(usage: &Usage) -> String {
     used_of(usage.used_metadata, usage.total_metadata)
 }
 

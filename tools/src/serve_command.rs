@@ -22,6 +22,9 @@ use crate::notify::notify;
 
 const POLL: Duration = Duration::from_secs(3);
 
+/// A view reads the labels of every disk, so it is taken once a minute.
+const ROUNDS_PER_LOOK: u64 = 20;
+
 pub(crate) fn run(console: Console, arguments: &Serve) -> Result<(), Failure> {
     let signals = block_stop_signals()?;
     let log = Log { console };
@@ -146,29 +149,35 @@ impl Served {
 
     fn watch(&self, log: Log, stop: &Stop) {
         let mut last = Last::default();
+        let mut rounds = 0_u64;
         loop {
-            if let Err(error) = self.look(log, &mut last) {
-                last.tell_error(log, &self.name, error.to_string());
+            let looked = if rounds.is_multiple_of(ROUNDS_PER_LOOK) {
+                self.look(log, &mut last)
             } else {
-                last.error = None;
+                Ok(())
+            };
+            match looked.and_then(|()| self.reap(log)) {
+                Ok(()) => last.error = None,
+                Err(failure) => last.tell_error(log, &self.name, failure.message()),
             }
             if stop.wait(POLL) {
                 return;
             }
+            rounds += 1;
         }
     }
 
-    fn look(&self, log: Log, last: &mut Last) -> Result<(), PoolError> {
-        let view = self.pool.view()?;
-        if last.health != view.health {
-            if let Some(health) = view.health {
-                log.line("health", Some(&self.name), &format!("{health}: {}", health.advice()));
-            }
-            last.health = view.health;
+    fn look(&self, log: Log, last: &mut Last) -> Result<(), Failure> {
+        let health = self.pool.view()?.health;
+        if let Some(health) = health.filter(|_| health != last.health) {
+            log.line("health", Some(&self.name), &format!("{health}: {}", health.advice()));
         }
-        if view.tombstones.is_empty() {
-            return Ok(());
-        }
+        last.health = health;
+        Ok(())
+    }
+
+    /// Costs nothing while no thin id waits.
+    fn reap(&self, log: Log) -> Result<(), Failure> {
         let report = self.pool.reap(&mut |_| {})?;
         if report.reaped > 0 {
             let message = format!("{} freed, {} waiting", report.reaped, report.waiting);

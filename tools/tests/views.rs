@@ -14,7 +14,7 @@ use thinly::{exit, render};
 use thinly_engine::catalogue::{GroupTag, PoolName, Timestamp, VolumeKind, VolumeName};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    DeviceView, Pid, PoolState, PoolUsage, PoolView, SalvagedVolume, VolumeState, VolumeView,
+    DeviceView, PoolState, PoolView, SalvagedVolume, Usage, VolumeState, VolumeView,
 };
 use thinly_engine::units::{BlockSize, Bytes, ThinId, TransactionId};
 use uuid::Uuid;
@@ -41,9 +41,9 @@ fn healthy_pool() -> PoolView {
             uuid: Uuid::from_u128(0xd1),
             size: Bytes::new(100 * GIB),
         }],
-        block_size: Some(BlockSize::DEFAULT),
+        block_size: BlockSize::DEFAULT,
         created_at: Some(Timestamp(1_709_210_096_007)),
-        usage: Some(PoolUsage {
+        usage: Some(Usage {
             used_data: Bytes::new(3 * GIB / 2),
             total_data: Bytes::new(99 * GIB),
             used_metadata: Bytes::new(17 << 20),
@@ -56,7 +56,6 @@ fn healthy_pool() -> PoolView {
         virtual_bytes: Bytes::new(30 * GIB),
         tombstones: Vec::new(),
         orphans: Vec::new(),
-        needs_check: false,
         held_root: None,
         clean: true,
         writer: None,
@@ -68,7 +67,7 @@ fn troubled_pool() -> PoolView {
         name: PoolName::new("old").unwrap(),
         health: Some(Health::OutOfDataSpace),
         problems: vec!["label of /dev/sdc was written by a newer version".to_owned()],
-        usage: Some(PoolUsage {
+        usage: Some(Usage {
             used_data: Bytes::new(99 * GIB),
             total_data: Bytes::new(99 * GIB),
             used_metadata: Bytes::new(110 << 20),
@@ -95,12 +94,11 @@ fn incomplete_pool() -> PoolView {
         state: PoolState::Incomplete,
         health: None,
         devices,
-        block_size: None,
         created_at: None,
         usage: None,
         transaction_id: None,
         snapshot_time: None,
-        writer: Some(Pid(4711)),
+        writer: Some(4711),
         ..healthy_pool()
     }
 }
