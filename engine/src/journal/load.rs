@@ -68,6 +68,8 @@ pub struct Position {
     pub(super) survey: Survey,
     /// The copy that was read, in a mirror.
     pub(super) best_copy: usize,
+    /// The copies of a mirror that must be brought into step before the next write.
+    pub(super) unsettled: Vec<usize>,
 }
 
 /// A journal's records, oldest first: the checkpoint's, then those appended after it.
@@ -186,6 +188,7 @@ impl Position {
             copies,
             survey,
             best_copy,
+            unsettled: Vec::new(),
         }
     }
 }

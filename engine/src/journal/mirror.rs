@@ -110,8 +110,12 @@ pub(super) fn survey_copies(
         return Err(first.map_or(MediaError::NoCopies.into(), |failure| failure.error));
     };
     let mut reports = Vec::new();
-    for (copy, survey) in copies.iter().zip(surveys) {
+    let mut unsettled = Vec::new();
+    for (index, (copy, survey)) in copies.iter().zip(surveys).enumerate() {
         let medium = copy.name();
+        if !survey.as_ref().is_ok_and(|survey| is_settled(survey, &best)) {
+            unsettled.push(index);
+        }
         let state = match survey {
             Ok(survey) => {
                 compare(copies[best_copy].as_ref(), &best, copy.as_ref(), &survey)?;
@@ -130,7 +134,19 @@ pub(super) fn survey_copies(
         };
         reports.push(CopyReport { medium, state });
     }
-    Ok(Position::new(best, reports, best_copy))
+    Ok(Position { unsettled, ..Position::new(best, reports, best_copy) })
+}
+
+/// Whether a copy that passed [`compare`] needs nothing before the next write: the same records up
+/// to the same place, zeros after them, and no older region that a crash left open. What else the
+/// older region holds is never read.
+fn is_settled(survey: &Survey, best: &Survey) -> bool {
+    rank(survey) == rank(best)
+        && survey.header == best.header
+        && survey.extent.end_offset == best.extent.end_offset
+        && [survey, best]
+            .iter()
+            .all(|survey| survey.extent.damaged_at.is_none() && survey.unsealed.is_none())
 }
 
 fn rank(survey: &Survey) -> (u64, u64, bool) {
@@ -189,6 +205,7 @@ fn first_difference(
 pub(super) fn settle(
     copies: &[Box<dyn Media>],
     best_copy: usize,
+    unsettled: &[usize],
     region_bytes: u64,
 ) -> Result<(), MediaError> {
     let Some(best) = copies.get(best_copy) else { return Ok(()) };
@@ -196,6 +213,7 @@ pub(super) fn settle(
     for (index, copy) in copies.iter().enumerate() {
         let copy = copy.as_ref();
         if index == best_copy
+            || !unsettled.contains(&index)
             || matches!(first_difference(best, copy, 0, 2 * region_bytes), Ok(None))
         {
             continue;

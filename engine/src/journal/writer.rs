@@ -128,7 +128,12 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let survey = &position.survey;
         media.flush()?;
-        mirror::settle(media.copies(), position.best_copy, survey.header.region_bytes)?;
+        mirror::settle(
+            media.copies(),
+            position.best_copy,
+            &position.unsettled,
+            survey.header.region_bytes,
+        )?;
         if let Some(older) = &survey.unsealed {
             let place = Place::of_header(older);
             place.write_seal(media.as_ref(), survey.header.epoch, survey.header.first_sequence)?;

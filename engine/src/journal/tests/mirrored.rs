@@ -57,11 +57,22 @@ fn one_copy_damaged_anywhere_loses_nothing_and_is_named_and_mended() {
             if at >= half && !(half + 4096 - 600..half + 8192).contains(&at) {
                 assert!(!states[damaged], "damage at {at} of copy {damaged} went unnoticed");
             }
-            assert_eq!(pair[0].bytes(), pair[1].bytes());
+            assert_in_step(pair);
             journal.commit(payload(50)).unwrap();
-            assert_eq!(pair[0].bytes(), pair[1].bytes());
+            assert_in_step(pair);
         }
     }
+}
+
+/// Each copy alone gives the same records, and the next write finds the same place in both. What an
+/// older region holds is no matter: it is erased before it is used.
+fn assert_in_step(pair: [&MemoryMedium; 2]) {
+    let [first, second] = [0, 1].map(|copy: usize| load(pair[copy], POOL).unwrap());
+    assert_eq!(first.payloads, second.payloads);
+    assert_eq!(first.position.region, second.position.region);
+    assert_eq!(first.position.epoch, second.position.epoch);
+    assert_eq!(first.position.end_offset, second.position.end_offset);
+    assert_eq!((first.position.tail, second.position.tail), (Tail::Clean, Tail::Clean));
 }
 
 #[test]
@@ -101,7 +112,7 @@ fn a_crash_between_the_copies_writes_is_mended() {
         let (journal, loaded) = resume_mirror([&pair[0], &pair[1]]);
         assert!(loaded.payloads.len() >= required, "change {index}");
         assert_eq!(loaded.payloads, history[..loaded.payloads.len()], "change {index}");
-        assert_eq!(pair[0].bytes(), pair[1].bytes(), "change {index}");
+        assert_in_step([&pair[0], &pair[1]]);
         if journal.needs_checkpoint() {
             journal.checkpoint(loaded.payloads).unwrap();
         }
