@@ -30,7 +30,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm test test-native test-bed test-doc test-kernel lint clean
+.PHONY: help deps build guest runner vm test test-native test-bed test-doc test-kernel lint clean demo
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -84,3 +84,8 @@ lint: ## format, clippy, documentation, licences
 
 clean: ## remove what cargo built (the guest's images stay in the cache)
 	cargo clean
+
+demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
+	@if [ "$${HOST:-}" != 1 ]; then $(MAKE) --no-print-directory deps runner; fi
+	@$(MAKE) --no-print-directory build
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/demo/run.sh
