@@ -1,4 +1,5 @@
 //! One record, applied whole or refused whole.
+#![forbid(unsafe_code)]
 
 use thiserror::Error;
 use uuid::Uuid;

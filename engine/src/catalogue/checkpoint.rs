@@ -1,4 +1,5 @@
 //! The state as records, and records as the state.
+#![forbid(unsafe_code)]
 
 use thiserror::Error;
 

@@ -4,7 +4,7 @@
 //! release that reads or writes any of them differently cannot open the pools of an earlier one.
 //! A new variant is a new line at the end, written by `THINLY_BLESS=1 cargo test golden`; a changed
 //! line is a broken promise.
-
+#![forbid(unsafe_code)]
 #![allow(clippy::format_collect, reason = "a test may allocate")]
 
 use uuid::Uuid;

@@ -1,4 +1,5 @@
 //! Which thin id comes next.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! Names that people give: checked once, at the edge, and on every read from disk.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

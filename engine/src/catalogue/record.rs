@@ -1,5 +1,6 @@
 //! The records of the journal. Their encoding is on disk: variants and fields are only ever added,
 //! at the end, and the golden file in `testdata/` fails the build when an old one changes.
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -1,4 +1,5 @@
 //! The state that the records add up to, with its indexes.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

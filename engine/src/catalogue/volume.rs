@@ -1,4 +1,5 @@
 //! What the catalogue knows of one volume or snapshot.
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

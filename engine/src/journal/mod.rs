@@ -1,6 +1,6 @@
 //! The journal: opaque records, durable and in order, with group commit.
 //!
-//! The bytes are described in `docs/format-journal.md`; a test prints the tables there from the
+//! The bytes are described in `docs/format.md`; a test prints the tables there from the
 //! code. This is why they are safe.
 //!
 //! # What is assumed

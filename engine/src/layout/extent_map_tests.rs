@@ -1,4 +1,5 @@
 //! The map's invariants, by example and by chance.
+#![forbid(unsafe_code)]
 
 use proptest::prelude::*;
 

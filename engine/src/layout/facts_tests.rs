@@ -1,4 +1,5 @@
 //! Facts about the devices of the machine that runs the test, and refusals.
+#![forbid(unsafe_code)]
 
 use super::*;
 

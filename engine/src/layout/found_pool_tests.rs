@@ -1,4 +1,5 @@
 //! Grouping: what belongs together, what is newest, what must not be opened.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::layout::{LabelState, LayoutError};

@@ -1,4 +1,5 @@
 //! The partition table as other programs see it.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! Both copies on an image file: what a crash at any point leaves, and what is read then.
+#![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -1,4 +1,4 @@
-//! The label's bytes: one block of 4096, little-endian, described in `docs/format-layout.md`.
+//! The label's bytes: one block of 4096, little-endian, described in `docs/format.md`.
 #![forbid(unsafe_code)]
 
 use uuid::Uuid;

@@ -6,7 +6,7 @@
 //! * [`find_signatures`], [`DeviceFacts`], [`check_usable`]: why a device must not be taken;
 //! * [`scan_labels`]: which pools are on this machine.
 //!
-//! The bytes are described in `docs/format-layout.md`; a test compares that page with the code.
+//! The bytes are described in `docs/format.md`; a test compares that page with the code.
 #![forbid(unsafe_code)]
 
 mod bytes;

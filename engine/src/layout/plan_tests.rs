@@ -1,4 +1,5 @@
 //! Plans by example and by chance.
+#![forbid(unsafe_code)]
 
 use proptest::prelude::*;
 

@@ -1,4 +1,5 @@
 //! What is looked at, and how a pool is found among several.
+#![forbid(unsafe_code)]
 
 use super::*;
 

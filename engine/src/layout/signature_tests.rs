@@ -1,4 +1,5 @@
 //! Signatures in images that the real tools made, and in bytes where a tool needs a kernel.
+#![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How long each part of a pool is: pure formulas, stated in `docs/format-layout.md`.
+//! How long each part of a pool is: pure formulas, stated in `docs/format.md`.
 #![forbid(unsafe_code)]
 
 use super::role::Extents;

@@ -1,4 +1,5 @@
 //! Who is trusted: uuids by example, stacks in a tree with the shape of sysfs.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

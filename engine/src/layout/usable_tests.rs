@@ -1,4 +1,5 @@
 //! Refusals, by facts; what needs a kernel with disks is tested in the guest.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::block_device::DeviceNumber;

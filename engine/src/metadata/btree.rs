@@ -1,4 +1,5 @@
 //! Looking up keys in a tree, and walking it.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

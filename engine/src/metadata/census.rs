@@ -1,4 +1,5 @@
 //! Counting the references to every block that one superblock leads to, each node read once.
+#![forbid(unsafe_code)]
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
 //! The checksum that the kernel puts on every metadata block.
+#![forbid(unsafe_code)]
 
 use super::field::{BLOCK_BYTES, U32_BYTES, put_u32, u32_at};
 

@@ -1,4 +1,5 @@
 //! Copying the metadata of a closed pool, block by block.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::path::Path;

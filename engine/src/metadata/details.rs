@@ -1,4 +1,5 @@
 //! The details that the kernel keeps of each thin device.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

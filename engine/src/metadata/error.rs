@@ -1,4 +1,5 @@
 //! What can be wrong with metadata, and what it takes away.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
 //! The checks that a block of metadata can fail.
+#![forbid(unsafe_code)]
 
 use thiserror::Error;
 

@@ -2,6 +2,7 @@
 //!
 //! Reading past the end gives zero instead of a panic: every caller has a block of full length,
 //! and hostile bytes must not be able to stop the process.
+#![forbid(unsafe_code)]
 
 /// Bytes of one metadata block.
 pub(super) const BLOCK_BYTES: usize = 4096;

@@ -1,5 +1,6 @@
 //! No bytes may stop the process: random and mutated blocks, under right checksums, against
 //! everything that reads.
+#![forbid(unsafe_code)]
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,5 @@
 //! Writing an image of a metadata device into a file, sparsely.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

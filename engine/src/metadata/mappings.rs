@@ -1,4 +1,5 @@
 //! The mappings of thin devices: a tree of device trees.
+#![forbid(unsafe_code)]
 
 use super::btree;
 use super::error::{MetadataError, Tree};

@@ -1,4 +1,5 @@
 //! One node of a B-tree, checked before anything in it is believed.
+#![forbid(unsafe_code)]
 
 use super::checksum::BlockKind;
 use super::error::KeyRange;

@@ -1,4 +1,5 @@
 //! Reading a live pool: nothing counts unless the superblock stood still meanwhile.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 //! The snapshot's superblock has no space maps, and those of the live one change meanwhile. So
 //! only the trees are copied, each node to the block it has, references are counted on the way,
 //! and new space maps go into blocks that the trees leave free.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 

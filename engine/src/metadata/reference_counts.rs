@@ -2,6 +2,7 @@
 //!
 //! Memory: two bits for each block of a stretch of 16320 in which any block is counted, and a
 //! map entry (some 30 bytes) for each block with three references or more.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! Where metadata blocks come from: a device, a copy of one in a file, or bytes in memory.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,5 @@
 //! Space maps: which blocks are in use, and how often.
+#![forbid(unsafe_code)]
 
 use super::field::{U64_BYTES, put_u64, u64_at};
 

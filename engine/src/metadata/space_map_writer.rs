@@ -1,4 +1,5 @@
 //! Writing space maps from counted references.
+#![forbid(unsafe_code)]
 
 use super::checksum::BlockKind;
 use super::error::MetadataError;

@@ -1,4 +1,5 @@
 //! The superblock: block 0, and its copy under a metadata snapshot.
+#![forbid(unsafe_code)]
 
 use super::checksum::BlockKind;
 use super::error::MetadataError;

@@ -1,4 +1,5 @@
 //! Writing a B-tree from its sorted entries, bottom up.
+#![forbid(unsafe_code)]
 
 use super::checksum::BlockKind;
 use super::error::MetadataError;

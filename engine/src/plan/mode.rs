@@ -1,4 +1,5 @@
 //! Which operation is served in which state of the pool: one table.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

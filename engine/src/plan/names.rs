@@ -1,4 +1,5 @@
 //! How our devices are called in the kernel. Names that people give appear in none of them.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

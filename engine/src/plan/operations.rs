@@ -1,4 +1,5 @@
 //! Every operation as its steps. `docs/crash-safety.md` has a row with the argument for each.
+#![forbid(unsafe_code)]
 
 use uuid::Uuid;
 

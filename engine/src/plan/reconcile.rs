@@ -3,6 +3,7 @@
 //! Neither side is rebuilt from the other silently. The catalogue is the truth about names and
 //! intent; the device tree is the truth about which thin ids hold data. A frame that was lost must
 //! never become data that is lost, so what cannot be proven ours is kept and reported.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

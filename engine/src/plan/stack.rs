@@ -1,4 +1,5 @@
 //! The tables of a pool's devices, from the catalogue: never from what the kernel holds.
+#![forbid(unsafe_code)]
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
 //! What the shell can be told to do, one effect a step.
+#![forbid(unsafe_code)]
 
 use uuid::Uuid;
 

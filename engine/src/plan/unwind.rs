@@ -1,5 +1,6 @@
 //! What a failed step asks for: every frozen device runs again first, then what may have been left
 //! behind in the pool is recorded before anything else can be allocated.
+#![forbid(unsafe_code)]
 
 use super::operations::bury;
 use super::step::{Failure, Plan, Step};

@@ -1,4 +1,5 @@
 //! Devices for volumes: activate and deactivate.
+#![forbid(unsafe_code)]
 
 use std::thread;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 //! ```
 //!
 //! Little-endian; the CRC covers everything before it.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

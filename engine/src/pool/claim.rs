@@ -1,5 +1,6 @@
 //! The writer's claim: the exclusive open of the journal's linear. It ignores namespaces, so a
 //! container and its host meet on it, and it dies with the process.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

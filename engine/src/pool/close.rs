@@ -1,4 +1,5 @@
 //! Taking a pool out of the kernel, and off its disks.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 use std::thread;

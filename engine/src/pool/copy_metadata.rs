@@ -1,4 +1,5 @@
 //! A pool's dm-thin metadata as an image file.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::sync::Arc;

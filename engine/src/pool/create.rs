@@ -1,4 +1,5 @@
 //! Making a pool. Everything that can refuse does so before the first byte is written.
+#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

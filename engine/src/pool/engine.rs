@@ -1,4 +1,5 @@
 //! The way in: finds, creates, opens and closes the pools of this machine.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! What can go wrong with a pool or a volume: what failed, on what, and what to do next.
+#![forbid(unsafe_code)]
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! The one loop that performs the steps of a plan and undoes what a failed one leaves.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -7,6 +7,7 @@
 //! `to` into every thin device made from then on, so recovery can tell this writer's unfinished
 //! work from everything else. `Released` closes the epoch. Records that touch only the catalogue
 //! (a pending volume, a rename, a tombstone) need no epoch: a crash leaves nothing in the kernel.
+#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -1,4 +1,5 @@
 //! Looking at pools without the claim: labels, journal and kernel, each as it is at this moment.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The kernel's word on a thin device: asked each time, never remembered.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

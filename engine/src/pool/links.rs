@@ -1,4 +1,5 @@
 //! `/dev/thinly/POOL/NAME`: convenience for people. Nothing in the engine depends on a link.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

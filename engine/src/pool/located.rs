@@ -1,4 +1,5 @@
 //! A pool as its labels show it: where its disks are, where its journal is, who it says it is.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! One lock a volume, and pins on thin ids: who may change what, and what may not be freed.
+#![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
 //! Filesystems above thin devices: flushed before a freeze, so that the freeze is short.
+#![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;

@@ -5,6 +5,7 @@
 //!
 //! Recovery order: inactive tables are cleared first, because a resume would swap them in; then
 //! linears are resumed, then the pool, then thins; only then is anything compared or written.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32};

@@ -1,4 +1,5 @@
 //! A range of a device as a journal medium.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 

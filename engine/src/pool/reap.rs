@@ -4,6 +4,7 @@
 //! would stall every neighbour for seconds. A device that never shared a block is emptied first, by
 //! discards of at most 64 MiB each: between two of them the others get their turn. Where blocks may
 //! be shared a discard would first copy the leaves above them, so such a device is deleted whole.
+#![forbid(unsafe_code)]
 
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::Record;

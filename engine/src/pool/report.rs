@@ -1,4 +1,5 @@
 //! Views made from the catalogue and what the kernel says.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! A catalogue rebuilt from what the pool itself holds, when the journal is gone and there is no
 //! backup: every thin device becomes a volume, named by its id.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! The metadata of a closed pool, read from its extents on the disks.
+#![forbid(unsafe_code)]
 
 use crate::aligned::AlignedBuffer;
 use crate::block_device::{Access, BlockDevice};

@@ -1,4 +1,5 @@
 //! Copies that share blocks: snapshots, groups of them, clones, rollback.
+#![forbid(unsafe_code)]
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
 //! A pool's devices in the kernel: brought up from the catalogue, taken down in reverse.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 use std::thread;

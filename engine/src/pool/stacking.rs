@@ -1,4 +1,5 @@
 //! Whether one member of a group lies above another: freezing both would wait for itself.
+#![forbid(unsafe_code)]
 
 use std::collections::HashSet;
 use std::fs;

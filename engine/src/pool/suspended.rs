@@ -1,4 +1,5 @@
 //! A suspended origin, as a value: the only ways out resume it.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! What a pool and its volumes look like from outside, at one moment.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

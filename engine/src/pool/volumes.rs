@@ -1,4 +1,5 @@
 //! Volumes: create, grow, rename, delete.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -8,8 +8,7 @@ use crate::journal::format::{
     WRITE_BYTES_MAX, frame, header, seal,
 };
 
-const DOCUMENT: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/format-journal.md"));
+const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/format.md"));
 
 fn table(fields: &[Field]) -> String {
     let mut text = String::from("| offset | bytes | field | meaning |\n|---:|---:|---|---|\n");
@@ -36,7 +35,7 @@ fn limits() -> String {
 #[test]
 fn the_document_has_the_tables_of_the_code() {
     for wanted in [table(header::FIELDS), table(seal::FIELDS), table(frame::FIELDS), limits()] {
-        assert!(DOCUMENT.contains(&wanted), "docs/format-journal.md lacks:\n{wanted}");
+        assert!(DOCUMENT.contains(&wanted), "docs/format.md lacks:\n{wanted}");
     }
 }
 
@@ -55,6 +54,6 @@ fn the_example_in_the_document_is_what_is_written() {
             }
             text.push('\n');
         }
-        assert!(DOCUMENT.contains(&text), "docs/format-journal.md lacks:\n{text}");
+        assert!(DOCUMENT.contains(&text), "docs/format.md lacks:\n{text}");
     }
 }
