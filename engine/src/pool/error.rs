@@ -510,6 +510,10 @@ fn class_of_dm(error: &DmError) -> ExitClass {
 fn class_of_layout(error: &LayoutError) -> ExitClass {
     match error {
         LayoutError::Device(source) => class_of_device(source),
+        LayoutError::Mounted { .. } | LayoutError::Swap { .. } | LayoutError::Held { .. } => {
+            ExitClass::InUse
+        }
+        LayoutError::BothLabelsTorn { .. } => ExitClass::Damaged,
         _ => ExitClass::Refused,
     }
 }

@@ -1,0 +1,13 @@
+//! The command `thinly` on real pools: every verb, and every bad input that a person may give it.
+//!
+//! A refusal is more than an exit code: the message names what was meant and says what to do, and
+//! nothing on any disk has changed.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
+
+mod devices;
+mod pools;
+mod program;
+mod requests;
+mod resident;
+mod verbs;
