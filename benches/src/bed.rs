@@ -1,0 +1,96 @@
+//! The two pools of a run: the engine's, and one of the same make for bare ioctls.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use thinly_engine::block_device::{Access, BlockDevice};
+use thinly_engine::catalogue::{PoolName, VolumeName};
+use thinly_engine::dm::{Control, Dm};
+use thinly_engine::plan::DeviceNames;
+use thinly_engine::pool::{CreatePool, Engine, Pool, VolumeAccess};
+use thinly_engine::units::{BlockSize, Bytes, ThinId};
+use uuid::Uuid;
+
+use crate::Plan;
+use crate::floor::{Floor, node};
+use crate::timing::TimingDm;
+
+/// The length of every volume.
+pub(crate) const VOLUME_SIZE: Bytes = Bytes::new(1 << 30);
+
+/// What the origin of snapshots holds.
+const ORIGIN_DATA_BYTES: usize = 16 << 20;
+
+/// Both pools, each with an active origin that holds some data.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    pub(crate) dm: Arc<TimingDm>,
+    pub(crate) engine: Engine,
+    pub(crate) pool: Pool,
+    pub(crate) origin: VolumeName,
+    pub(crate) floor: Floor,
+    pub(crate) floor_origin: ThinId,
+    floor_pool: String,
+}
+
+impl Bed {
+    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+        let dm = Arc::new(TimingDm::new(Control::open()?));
+        let engine = Engine::with_dm(Arc::<TimingDm>::clone(&dm));
+        let floor_pool = create(&engine, "floor", &plan.floor_disk)?;
+        let mut floor = Floor::new(engine.view(&floor_pool)?.uuid)?;
+        let floor_origin = floor.take_id()?;
+        floor.create_thin(floor_origin)?;
+        fill(&floor.activate(floor_origin, VOLUME_SIZE)?)?;
+
+        let pool = engine.attach(&create(&engine, "engine", &plan.disk)?)?;
+        let origin = VolumeName::new("origin")?;
+        pool.create_volume(&origin, VOLUME_SIZE)?;
+        let view = pool.activate(&origin, VolumeAccess::ReadWrite)?;
+        fill(&view.device.context("the origin has no device")?)?;
+        Ok(Self { dm, engine, pool, origin, floor, floor_origin, floor_pool })
+    }
+
+    /// The engine's metadata device, to be read beside the engine.
+    pub(crate) fn metadata(&self) -> Result<BlockDevice> {
+        let names = DeviceNames::new(self.pool.identity().uuid)?;
+        let number = self.dm.info(&names.metadata)?.number;
+        Ok(BlockDevice::open(&node(number), Access::ReadOnly)?)
+    }
+
+    /// Takes both pools off their disks.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.floor.deactivate(self.floor_origin)?;
+        drop(self.floor);
+        let name = self.pool.identity().name.as_str().to_owned();
+        self.pool.release()?;
+        for pool in [&self.floor_pool, &name] {
+            self.engine.destroy_pool(pool)?;
+        }
+        Ok(())
+    }
+}
+
+fn create(engine: &Engine, purpose: &str, disk: &Path) -> Result<String> {
+    let name = format!("bench-{purpose}-{}", Uuid::new_v4().simple());
+    let devices: Vec<PathBuf> = vec![disk.to_owned()];
+    engine.create_pool(&CreatePool {
+        name: PoolName::new(&name)?,
+        devices,
+        metadata_device: None,
+        block_size: BlockSize::DEFAULT,
+        metadata_size: None,
+        force: false,
+        raw: false,
+    })?;
+    Ok(name)
+}
+
+fn fill(device: &Path) -> Result<()> {
+    let file = File::options().write(true).open(device)?;
+    file.write_all_at(&vec![0xa5; ORIGIN_DATA_BYTES], 0)?;
+    Ok(file.sync_all()?)
+}

@@ -1,0 +1,131 @@
+//! The rival: the same effects in the kernel by bare ioctls, without any bookkeeping.
+//!
+//! It works on a pool of the same make that no writer claims, and remembers nothing: what was made
+//! is known only to the caller. This is the least that any program can pay.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use thinly_engine::aligned::AlignedBuffer;
+use thinly_engine::block_device::{Access, BlockDevice, DeviceNumber};
+use thinly_engine::dm::{Control, Dm, DmName, PoolMessage, SuspendOptions};
+use thinly_engine::metadata::prove_devices;
+use thinly_engine::plan::{DeviceNames, thin_table};
+use thinly_engine::units::{Bytes, ThinId};
+use uuid::Uuid;
+
+/// Where the stand-in for a journal lies: at the end of the data, where no block is allocated
+/// before all others are.
+const RECORDS_BYTES: u64 = 16 << 20;
+
+/// One record takes one block, as in the journal.
+const RECORD_BYTES: usize = 4096;
+
+/// A pool that takes bare ioctls.
+#[derive(Debug)]
+pub struct Floor {
+    control: Control,
+    names: DeviceNames,
+    pool: DeviceNumber,
+    metadata: BlockDevice,
+    data: BlockDevice,
+    record: AlignedBuffer,
+    records_written: u64,
+    next_id: ThinId,
+}
+
+/// How long a bare snapshot took, by parts.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotTimes {
+    /// From before the suspend to after the resume.
+    pub window: Duration,
+    /// That, one durable write, and the reads that prove the snapshot.
+    pub whole: Duration,
+}
+
+impl Floor {
+    /// Takes an open pool that has no volumes and no writer.
+    pub fn new(pool: Uuid) -> Result<Self> {
+        let control = Control::open()?;
+        let names = DeviceNames::new(pool)?;
+        let open = |name: &DmName, access| -> Result<BlockDevice> {
+            Ok(BlockDevice::open(&node(control.info(name)?.number), access)?)
+        };
+        let metadata = open(&names.metadata, Access::ReadOnly)?;
+        let data = open(&names.data, Access::ReadWrite)?;
+        ensure!(data.size().get() > 4 * RECORDS_BYTES, "the disk of the bare pool is too short");
+        data.zero_range(data.size().get() - RECORDS_BYTES, RECORDS_BYTES)?;
+        let pool = control.info(&names.pool_device)?.number;
+        let next_id = ThinId::new(0)?;
+        let mut record = AlignedBuffer::zeroed(RECORD_BYTES);
+        record.fill(0x5a);
+        Ok(Self { control, names, pool, metadata, data, record, records_written: 0, next_id })
+    }
+
+    /// An id that was not used yet.
+    pub fn take_id(&mut self) -> Result<ThinId> {
+        let id = self.next_id;
+        self.next_id = id.next().context("no thin ids are left")?;
+        Ok(id)
+    }
+
+    /// Makes a thin; the kernel commits before it answers.
+    pub fn create_thin(&self, id: ThinId) -> Result<()> {
+        self.send(PoolMessage::CreateThin(id))
+    }
+
+    /// Frees a thin; the kernel commits before it answers.
+    pub fn delete(&self, id: ThinId) -> Result<()> {
+        self.send(PoolMessage::Delete(id))
+    }
+
+    /// Makes the device of a thin.
+    pub fn activate(&self, id: ThinId, size: Bytes) -> Result<PathBuf> {
+        let name = self.names.thin(id)?;
+        let uuid = self.names.volume_uuid(Uuid::from_u128(u128::from(id.get())))?;
+        let number = self.control.create(&name, &uuid)?.number;
+        self.control.load(&name, &thin_table(self.pool, id, size.to_sectors_exact()?), false)?;
+        self.control.resume(&name)?;
+        Ok(node(number))
+    }
+
+    /// Removes the device of a thin.
+    pub fn deactivate(&self, id: ThinId) -> Result<()> {
+        Ok(self.control.remove(&self.names.thin(id)?)?)
+    }
+
+    /// Takes a snapshot of an active origin, and does what nobody can leave out who must not lose
+    /// it: one durable write that says whose it is, and reading on disk that it is there.
+    pub fn snapshot(&mut self, origin: ThinId, id: ThinId) -> Result<SnapshotTimes> {
+        let began = Instant::now();
+        let name = self.names.thin(origin)?;
+        self.control.suspend(&name, SuspendOptions::default())?;
+        let made = self.send(PoolMessage::CreateSnap { id, origin });
+        self.control.resume(&name)?;
+        let window = began.elapsed();
+        made?;
+        self.write_record()?;
+        let proof = prove_devices(&self.metadata, &[id])?;
+        let whole = began.elapsed();
+        ensure!(proof.details.contains_key(&id), "the kernel lost the bare snapshot {id}");
+        Ok(SnapshotTimes { window, whole })
+    }
+
+    /// One durable write of a block that was never written before, as long as there are any.
+    pub fn write_record(&mut self) -> Result<()> {
+        let records = RECORDS_BYTES / RECORD_BYTES as u64;
+        let place = self.records_written % records * RECORD_BYTES as u64;
+        self.records_written += 1;
+        Ok(self.data.write_at(self.data.size().get() - RECORDS_BYTES + place, &self.record)?)
+    }
+
+    fn send(&self, message: PoolMessage) -> Result<()> {
+        Ok(self.control.pool_message(&self.names.pool_device, &message)?)
+    }
+}
+
+/// The node of a dm device.
+pub(crate) fn node(number: DeviceNumber) -> PathBuf {
+    Path::new("/dev").join(format!("dm-{}", number.minor))
+}
