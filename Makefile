@@ -23,6 +23,9 @@ KERNEL ?= 6.12
 export KERNEL
 # The fresh disks of `make vm`.
 DISKS ?= 10G 10G
+# How often `make bench` times each operation, and how many volumes must not matter.
+ROUNDS ?= 80
+VOLUMES ?= 2000
 # A part of a kernel test's name.
 T ?=
 export T
@@ -30,7 +33,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm test test-native test-bed test-doc test-kernel lint clean demo
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -49,6 +52,11 @@ guest: deps runner ## build the guest's images, once
 
 vm: deps runner build ## CMD='...': run a command in a fresh guest with DISKS; without CMD: a shell
 	@DISKS='$(DISKS)' $(GUEST) run --log $(PROGRAMS) --cargo-tests thinly-tests $${CMD:+-- "$$CMD"}
+
+demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
+	@if [ "$${HOST:-}" != 1 ]; then $(MAKE) --no-print-directory deps runner; fi
+	@$(MAKE) --no-print-directory build
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/demo/run.sh
 
 test: ## every test: native, documentation, kernel
 	@$(MAKE) --no-print-directory test-native
@@ -72,6 +80,11 @@ test-bed: deps runner ## the guest runner itself, with real guests
 test-kernel: deps runner build ## the kernel tests in the guest; T=name picks, KERNEL=6.1 changes the kernel
 	@$(GUEST) test --package thinly-tests $(PROGRAMS) $${T:+--filter "$$T"}
 
+bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOLUMES=2000 DISKS='10G 10G'
+	cargo build --release --package thinly-benches
+	@DISKS='$(DISKS)' $(GUEST) run --log --timeout 1800 --bin $(RELEASE)/thinly-floor -- \
+		'set -- $$DISKS; thinly-floor "$$1" "$$2" --rounds $(ROUNDS) --volumes $(VOLUMES)'
+
 lint: ## format, clippy, documentation, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -84,8 +97,3 @@ lint: ## format, clippy, documentation, licences
 
 clean: ## remove what cargo built (the guest's images stay in the cache)
 	cargo clean
-
-demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
-	@if [ "$${HOST:-}" != 1 ]; then $(MAKE) --no-print-directory deps runner; fi
-	@$(MAKE) --no-print-directory build
-	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/demo/run.sh
