@@ -43,7 +43,7 @@ pub struct CloneRequest {
     pub thin_id: ThinId,
 }
 
-/// How a ready volume's device is handed out.
+/// How a volume's device is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Writes are refused.
@@ -137,14 +137,16 @@ pub fn allocate_pending(volume: Uuid, id: ThinId) -> Plan {
 
 /// First activation: the loaded table proves that the id exists, the record is durable before
 /// anybody can write through the device.
-pub fn activate_pending(volume: Uuid, id: ThinId, length: Sectors, touched: bool) -> Plan {
+pub fn activate_pending(volume: Uuid, id: ThinId, length: Sectors, access: Access) -> Plan {
+    let read_only = access == Access::ReadOnly;
+    let touched = access == Access::FirstTouch;
     Plan {
         operation: Operation::Allocate,
         steps: vec![
             Step::Message(PoolMessage::CreateThin(id)),
             Step::CheckPool,
             Step::CreateDevice { id, volume },
-            Step::LoadTable { id, length, read_only: false },
+            Step::LoadTable { id, length, read_only },
             Step::Commit(Record::VolumeReady { uuid: volume, thin_id: id, touched }),
             Step::Resume(id),
         ],

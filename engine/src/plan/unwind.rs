@@ -89,7 +89,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::mode::Health;
-    use super::super::operations::{SnapshotRequest, activate_pending, snapshot};
+    use super::super::operations::{Access, SnapshotRequest, activate_pending, snapshot};
     use super::*;
     use crate::catalogue::{SnapshotMember, Timestamp, VolumeName};
     use crate::units::Sectors;
@@ -126,7 +126,9 @@ mod tests {
     /// before anything is written, and every id that may exist is recorded or the handle poisoned.
     #[test]
     fn no_failure_leaves_a_frozen_device_or_an_unrecorded_id() {
-        for plan in [group(), activate_pending(Uuid::nil(), id(5), Sectors::new(8), true)] {
+        for plan in
+            [group(), activate_pending(Uuid::nil(), id(5), Sectors::new(8), Access::FirstTouch)]
+        {
             for failed in 0..plan.steps.len() {
                 for failure in FAILURES {
                     check(&plan, failed, failure);
@@ -164,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_id_that_exists_already_becomes_an_orphan_not_a_tombstone() {
-        let plan = activate_pending(Uuid::nil(), id(5), Sectors::new(8), true);
+        let plan = activate_pending(Uuid::nil(), id(5), Sectors::new(8), Access::FirstTouch);
         let undo = unwind(&plan, 0, Failure::Exists);
         assert_eq!(undo.steps, [Step::Commit(Record::Orphaned { thin_id: id(5) })]);
         assert!(!undo.poison);

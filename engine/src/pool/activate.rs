@@ -9,7 +9,7 @@ use super::handle::Pool;
 use super::kernel::ThinDevice;
 use super::links::{remove_link, write_link};
 use super::view::VolumeView;
-use crate::catalogue::{Content, ThinState, Volume, VolumeName};
+use crate::catalogue::{Content, Record, ThinState, Volume, VolumeName};
 use crate::plan::{
     Access, Operation, activate, activate_pending, admit, allocate_pending, deactivate, thin_table,
 };
@@ -24,6 +24,17 @@ pub enum VolumeAccess {
     ReadOnly,
     /// To the caller alone, who records what it does to the content (a driver that formats).
     Internal,
+}
+
+impl VolumeAccess {
+    /// What it means for this volume: the first hand-out for writing is recorded.
+    fn of(self, volume: &Volume) -> Access {
+        match self {
+            Self::ReadOnly => Access::ReadOnly,
+            Self::ReadWrite if volume.content == Content::Blank => Access::FirstTouch,
+            Self::ReadWrite | Self::Internal => Access::ReadWrite,
+        }
+    }
 }
 
 /// Something that scans block devices may hold a node for a moment after its last real user.
@@ -42,7 +53,7 @@ impl Pool {
             Some(device) if device.uuid != Some(self.names.volume_uuid(volume.uuid)?) => {
                 return Err(PoolError::DeviceInUse { device: device.name.to_string() });
             }
-            Some(device) if device.live => self.refresh(&volume, &device)?,
+            Some(device) if device.live => self.refresh(&volume, &device, access)?,
             Some(device) => {
                 // Left behind between create and resume: nobody can have it open.
                 self.dm.remove(&device.name)?;
@@ -58,24 +69,17 @@ impl Pool {
 
     fn make_device(&self, volume: &Volume, access: VolumeAccess) -> Result<(), PoolError> {
         let length = volume.size.to_sectors_exact()?;
+        let access = access.of(volume);
         match volume.thin {
             ThinState::Lost(id) => Err(PoolError::VolumeLost { name: volume.name.clone(), id }),
             ThinState::Ready(id) => {
                 self.admit(Operation::Activate)?;
-                let access = match access {
-                    VolumeAccess::ReadOnly => Access::ReadOnly,
-                    VolumeAccess::ReadWrite if volume.content == Content::Blank => {
-                        Access::FirstTouch
-                    }
-                    VolumeAccess::ReadWrite | VolumeAccess::Internal => Access::ReadWrite,
-                };
                 self.execute(&activate(volume.uuid, id, length, access))
             }
             ThinState::Pending => {
                 self.admit(Operation::Allocate)?;
-                let touched = access == VolumeAccess::ReadWrite;
                 self.with_ids(1, |ids| {
-                    self.execute(&activate_pending(volume.uuid, ids[0], length, touched))
+                    self.execute(&activate_pending(volume.uuid, ids[0], length, access))
                 })
             }
         }
@@ -102,10 +106,23 @@ impl Pool {
         })
     }
 
-    /// Makes an active device what the catalogue says: tables are never trusted to be right.
-    fn refresh(&self, volume: &Volume, device: &ThinDevice) -> Result<(), PoolError> {
+    /// Makes an active device what the catalogue says: tables are never trusted to be right. Whether
+    /// it takes writes is never changed under its users.
+    fn refresh(
+        &self,
+        volume: &Volume,
+        device: &ThinDevice,
+        access: VolumeAccess,
+    ) -> Result<(), PoolError> {
         if device.suspended {
             return Err(super::volumes::suspended_elsewhere(&volume.name, device));
+        }
+        if device.read_only != (access == VolumeAccess::ReadOnly) {
+            return Err(PoolError::VolumeActive { name: volume.name.clone() });
+        }
+        if access.of(volume) == Access::FirstTouch {
+            let content = Content::Touched;
+            self.commit(Record::ContentChanged { uuid: volume.uuid, content })?;
         }
         let length = volume.size.to_sectors_exact()?;
         if self.live_length(device)? == length {
