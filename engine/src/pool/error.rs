@@ -142,6 +142,18 @@ pub enum PoolError {
         /// What was named.
         name: VolumeName,
     },
+    /// A rollback to a snapshot of another volume.
+    #[error(
+        "{snapshot:?} in pool {pool} is not a snapshot of {name:?}; clone it to have its data, or name one of its own"
+    )]
+    NotItsSnapshot {
+        /// The pool.
+        pool: PoolName,
+        /// The volume.
+        name: VolumeName,
+        /// What was named.
+        snapshot: VolumeName,
+    },
     /// The volume is open.
     #[error("{name:?} is in use ({count} openers of {device}); unmount it or stop its user, then try again", device = device.display())]
     VolumeInUse {
@@ -152,7 +164,7 @@ pub enum PoolError {
         /// How many openers the kernel counts.
         count: u32,
     },
-    /// The operation needs an inactive volume.
+    /// The operation needs an inactive volume, or one that is active in another way.
     #[error("{name:?} is active; run `thinly volume deactivate` on it first")]
     VolumeActive {
         /// The volume.
@@ -442,6 +454,7 @@ impl PoolError {
             | Self::NothingToSalvage { .. }
             | Self::AmbiguousPool { .. }
             | Self::NotASnapshot { .. }
+            | Self::NotItsSnapshot { .. }
             | Self::StackedMembers { .. }
             | Self::BadSize { .. }
             | Self::Shrink { .. }

@@ -1,6 +1,8 @@
 //! Copies that share blocks: snapshots, groups of them, clones, rollback.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::error::PoolError;
@@ -8,7 +10,8 @@ use super::handle::Pool;
 use super::stacking::first_stacked;
 use super::view::VolumeView;
 use super::volumes::{check_size, now, suspended_elsewhere};
-use crate::catalogue::{GroupTag, SnapshotMember, Volume, VolumeName};
+use crate::block_device::DeviceNumber;
+use crate::catalogue::{GroupTag, SnapshotMember, Volume, VolumeKind, VolumeName};
 use crate::dm::PoolUsage;
 use crate::plan::{CloneRequest, Operation, SnapshotRequest, clone, rollback, snapshot};
 use crate::units::Bytes;
@@ -45,34 +48,36 @@ impl Pool {
     ) -> Result<(), PoolError> {
         let mut origins: Vec<VolumeName> =
             members.iter().map(|(origin, _)| origin.clone()).collect();
+        origins.sort();
         origins.dedup();
         let (_lock, volumes) = self.lock_all(&origins)?;
         self.refuse_taken(members.iter().map(|(_, name)| name))?;
+        // Each origin once, also when it has several members: a pending one gets one thin id.
+        let mut origins = Vec::with_capacity(volumes.len());
+        for origin in &volumes {
+            origins.push((origin, self.ready_id(origin)?, self.frozen_by_us_only(origin)?));
+        }
+        let devices: Vec<(VolumeName, DeviceNumber)> = origins
+            .iter()
+            .filter_map(|(origin, _, active)| Some((origin.name.clone(), (*active)?)))
+            .collect();
+        if let Some((upper, lower)) = first_stacked(&devices) {
+            return Err(PoolError::StackedMembers { upper, lower });
+        }
+        self.prepare_copy(!devices.is_empty(), members.len())?;
         self.with_ids(members.len(), |ids| {
-            let mut request = SnapshotRequest { group, created_at: now(), members: Vec::new() };
-            let mut devices = Vec::new();
-            for ((origin_name, name), id) in members.iter().zip(ids) {
-                let Some(origin) = volumes.iter().find(|volume| &volume.name == origin_name) else {
-                    continue;
-                };
-                let origin_id = self.ready_id(origin)?;
-                let active = self.frozen_by_us_only(origin)?;
-                if let Some(number) = active {
-                    devices.push((origin.name.clone(), number));
-                }
+            let members = members.iter().zip(ids).filter_map(|((origin, name), id)| {
+                let of = origins.iter().find(|(volume, _, _)| &volume.name == origin)?;
                 let member = SnapshotMember {
                     uuid: Uuid::new_v4(),
                     name: name.clone(),
-                    origin: origin.uuid,
+                    origin: of.0.uuid,
                     thin_id: *id,
                 };
-                request.members.push((member, origin_id, active.is_some()));
-            }
-            if let Some((upper, lower)) = first_stacked(&devices) {
-                return Err(PoolError::StackedMembers { upper, lower });
-            }
-            self.prepare_copy(!devices.is_empty(), members.len())?;
-            self.execute(&snapshot(&request))
+                Some((member, of.1, of.2.is_some()))
+            });
+            let members = members.collect();
+            self.execute(&snapshot(&SnapshotRequest { group, created_at: now(), members }))
         })
     }
 
@@ -143,6 +148,15 @@ impl Pool {
                 name: source.name.clone(),
             });
         }
+        // What is on another volume is no earlier state of this one, and what is on this one would
+        // be gone.
+        if !matches!(source.kind, VolumeKind::Snapshot { origin, .. } if origin == volume.uuid) {
+            return Err(PoolError::NotItsSnapshot {
+                pool: self.identity.name.clone(),
+                name: volume.name.clone(),
+                snapshot: source.name.clone(),
+            });
+        }
         if source.size > volume.size {
             return Err(PoolError::Shrink {
                 name: source.name.clone(),
@@ -165,10 +179,7 @@ impl Pool {
 
     /// Asks the kernel, not the catalogue, whether an origin is active. One that somebody else
     /// suspended is theirs to resume.
-    fn frozen_by_us_only(
-        &self,
-        volume: &Volume,
-    ) -> Result<Option<crate::block_device::DeviceNumber>, PoolError> {
+    fn frozen_by_us_only(&self, volume: &Volume) -> Result<Option<DeviceNumber>, PoolError> {
         match self.thin_device(&self.find(&volume.name)?)? {
             Some(device) if device.suspended => Err(suspended_elsewhere(&volume.name, &device)),
             Some(device) if device.live => Ok(Some(device.number)),
@@ -180,8 +191,9 @@ impl Pool {
         &self,
         names: impl IntoIterator<Item = &'a VolumeName>,
     ) -> Result<(), PoolError> {
+        let mut seen = HashSet::new();
         for name in names {
-            if self.find(name).is_ok() {
+            if !seen.insert(name) || self.find(name).is_ok() {
                 let pool = self.identity.name.clone();
                 return Err(PoolError::VolumeExists { pool, name: name.clone() });
             }
