@@ -63,6 +63,13 @@ pub enum Finding {
     },
     /// The journal's last write is torn; the region is left as it is, a new one is begun.
     DamagedTail,
+    /// One copy of the journal cannot be read; another one was used, and the copy is made anew.
+    DamagedCopy {
+        /// Where the copy is.
+        medium: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An id that our last writer made and did not record: it will be freed.
     Unclaimed {
         /// Which id.
@@ -100,6 +107,11 @@ impl fmt::Display for Finding {
             Self::DamagedTail => {
                 f.write_str("the journal's last write is torn; it is set aside, nothing is deleted")
             }
+            Self::DamagedCopy { medium, why } => write!(
+                f,
+                "the journal copy on {medium} was damaged ({why}); another copy was used, and the \
+                 next write makes it whole again"
+            ),
             Self::Unclaimed { id } => {
                 write!(f, "thin id {id} was made by an operation that never finished; it is freed")
             }

@@ -9,7 +9,7 @@ use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::{ThinDevice, node_of, thin_device};
 use super::located::{Located, linear_segments};
-use super::open::is_open;
+use super::open::{damaged_copies, is_open};
 use super::report::{usage, volume_views};
 use super::segmented::Segmented;
 use super::view::{DeviceView, PoolState, PoolView, VolumeView};
@@ -35,6 +35,8 @@ pub(super) fn view(dm: &dyn Dm, located: &Located) -> Result<PoolView, PoolError
                     "the journal's last write is torn at byte {offset}; the next writer sets it aside"
                 ));
             }
+            let copies = damaged_copies(&loaded.position);
+            view.problems.extend(copies.iter().map(ToString::to_string));
             from_catalogue(&mut view, located, &catalogue);
         }
         Err(error) => {

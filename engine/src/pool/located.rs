@@ -61,7 +61,18 @@ impl Located {
         for path in devices {
             numbers.push(BlockDevice::open(path, Access::ReadOnly)?.number());
         }
-        self.found.keep(|device| numbers.contains(&Some(device.number)));
+        let is_named = |number| numbers.contains(&Some(number));
+        // Whoever gave a whole disk to the pool names that, not the partition that we made on it.
+        self.found
+            .keep(|device| is_named(device.number) || disk_of(device.number).is_some_and(is_named));
+        if self.found.devices.is_empty() {
+            let named: Vec<String> =
+                devices.iter().map(|path| path.display().to_string()).collect();
+            return Err(PoolError::BadLabels {
+                pool: self.found.name.clone(),
+                problem: format!("none of {} is a device of it", named.join(", ")),
+            });
+        }
         Ok(())
     }
 
@@ -126,8 +137,9 @@ impl Located {
         linear: &Arc<BlockDevice>,
     ) -> Result<Arc<dyn Media>, PoolError> {
         let mut offset = 0;
-        let parts = self.placements().into_iter().map(|(_, at)| {
-            let part = Part::new(Arc::clone(linear), offset, at.length.get());
+        let parts = self.placements().into_iter().map(|(device, at)| {
+            let name = part_name(device, &at);
+            let part = Part::new(name, Arc::clone(linear), offset, at.length.get());
             offset += at.length.get();
             part
         });
@@ -139,7 +151,8 @@ impl Located {
         let mut parts = Vec::new();
         for (device, at) in self.placements() {
             let disk = Arc::new(BlockDevice::open(&device.path, Access::ReadOnly)?);
-            parts.push(Part::new(disk, at.offset.get(), at.length.get()));
+            let name = part_name(device, &at);
+            parts.push(Part::new(name, disk, at.offset.get(), at.length.get()));
         }
         join(parts)
     }
@@ -180,6 +193,21 @@ impl Located {
             uuids: missing.join(", "),
         })
     }
+}
+
+fn part_name(device: &FoundDevice, at: &JournalPlacement) -> String {
+    format!("{} at byte {}", device.path.display(), at.offset)
+}
+
+/// The disk that a partition is on.
+fn disk_of(partition: DeviceNumber) -> Option<DeviceNumber> {
+    let directory = partition.sysfs();
+    if !directory.join("partition").exists() {
+        return None;
+    }
+    let text = std::fs::read_to_string(directory.join("../dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some(DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }
 
 fn join(parts: Vec<Part>) -> Result<Arc<dyn Media>, PoolError> {

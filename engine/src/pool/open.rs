@@ -21,10 +21,12 @@ use super::stack::Stack;
 use crate::block_device::{Access, BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator};
 use crate::dm::{Dm, ListedDevice, ThinPoolStatus};
-use crate::journal::{Journal, Loaded, Media, Options, Position, Tail as JournalTail};
+use crate::journal::{CopyState, Journal, Loaded, Media, Options, Position, Tail as JournalTail};
 use crate::layout::Role;
 use crate::metadata::{DeviceDetails, Superblock, SuperblockState, list_devices, read_superblock};
-use crate::plan::{KernelView, PoolGeometry, Tail, needs_device_tree, pool_table, reconcile};
+use crate::plan::{
+    Finding, KernelView, PoolGeometry, Tail, needs_device_tree, pool_table, reconcile,
+};
 use crate::units::ThinId;
 
 /// How often the device tree of a live pool is read while it moves.
@@ -242,6 +244,8 @@ impl<'a> UnreconciledPool<'a> {
         time: u32,
     ) -> Result<Pool, PoolError> {
         let outcome = reconcile(&self.catalogue, self.tail(), view)?;
+        let mut findings = damaged_copies(&self.position);
+        findings.extend(outcome.findings);
         let journal = Journal::resume(self.media, &self.position, Options::default())?;
         let ids = IdAllocator::new(&self.catalogue, ThinId::MAX);
         let pool = Pool {
@@ -253,7 +257,7 @@ impl<'a> UnreconciledPool<'a> {
             journal,
             state: Mutex::new(State { catalogue: self.catalogue, ids }),
             locks: Locks::default(),
-            findings: outcome.findings,
+            findings,
             snapshot_time: AtomicU32::new(time),
             proven: Mutex::new(HashMap::new()),
             announced: Mutex::new(false),
@@ -268,6 +272,21 @@ impl<'a> UnreconciledPool<'a> {
         }
         Ok(pool)
     }
+}
+
+/// The journal's copies that could not be read.
+pub(super) fn damaged_copies(position: &Position) -> Vec<Finding> {
+    position
+        .copies
+        .iter()
+        .filter_map(|copy| match &copy.state {
+            CopyState::Damaged(error) => {
+                let (medium, why) = (copy.medium.clone(), error.to_string());
+                Some(Finding::DamagedCopy { medium, why })
+            }
+            CopyState::Good | CopyState::Behind => None,
+        })
+        .collect()
 }
 
 /// The device tree of a pool that others may be writing to.

@@ -10,20 +10,27 @@ use crate::journal::{Media, MediaError};
 /// One copy of the journal inside a larger device.
 #[derive(Debug)]
 pub(super) struct Part {
+    name: String,
     device: Arc<BlockDevice>,
     offset: u64,
     length: u64,
 }
 
 impl Part {
-    pub(super) const fn new(device: Arc<BlockDevice>, offset: u64, length: u64) -> Self {
-        Self { device, offset, length }
+    /// A range of `device`, called `name`: where a person finds it, whatever it is read through.
+    pub(super) const fn new(
+        name: String,
+        device: Arc<BlockDevice>,
+        offset: u64,
+        length: u64,
+    ) -> Self {
+        Self { name, device, offset, length }
     }
 }
 
 impl Media for Part {
     fn name(&self) -> String {
-        format!("{} at byte {}", self.device.path().display(), self.offset)
+        self.name.clone()
     }
 
     fn size_bytes(&self) -> u64 {
