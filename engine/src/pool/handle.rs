@@ -40,6 +40,8 @@ pub struct Pool {
     pub(super) journal: Journal,
     pub(super) state: Mutex<State>,
     pub(super) locks: Locks,
+    /// Held by the one reaper: an id that another one freed may be somebody's volume by now.
+    pub(super) reaping: Mutex<()>,
     pub(super) findings: Vec<Finding>,
     /// The superblock's `time` when it was last read, plus the snapshots tried since.
     pub(super) snapshot_time: AtomicU32,

@@ -257,6 +257,7 @@ impl<'a> UnreconciledPool<'a> {
             journal,
             state: Mutex::new(State { catalogue: self.catalogue, ids }),
             locks: Locks::default(),
+            reaping: Mutex::new(()),
             findings,
             snapshot_time: AtomicU32::new(time),
             proven: Mutex::new(HashMap::new()),

@@ -7,10 +7,11 @@
 #![forbid(unsafe_code)]
 
 use crate::block_device::{Access, BlockDevice};
-use crate::catalogue::Record;
+use crate::catalogue::{ApplyError, Record, TombstoneReason};
 use crate::dm::block::discard;
 use crate::metadata::{
-    DeviceDetails, SuperblockState, highest_mapped_block, prove_devices, read_superblock,
+    DeviceDetails, SuperblockState, highest_mapped_block, maps_only_since, prove_devices,
+    read_superblock,
 };
 use crate::plan::{Operation, admit, reap, thin_table};
 use crate::units::{Bytes, DataBlocks, ThinId};
@@ -19,6 +20,7 @@ use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::{node_of, thin_device};
 use super::locks::lock;
+use super::stack::remove;
 
 /// Up to here a bare delete holds the pool's lock for a few milliseconds.
 const BARE_DELETE_BLOCKS_MAX: u64 = 4096;
@@ -47,6 +49,7 @@ pub struct ReapReport {
 impl Pool {
     /// Frees every tombstone that nothing holds. Safe to interrupt at any point.
     pub fn reap(&self, progress: &mut dyn FnMut(ReapProgress)) -> Result<ReapReport, PoolError> {
+        let _only_one = lock(&self.reaping);
         self.refuse_if_poisoned()?;
         let waiting: Vec<ThinId> =
             lock(&self.state).catalogue.tombstones().keys().copied().collect();
@@ -84,7 +87,7 @@ impl Pool {
         }
         let proof = prove_devices(&self.metadata, &[id])?;
         match proof.details.get(&id) {
-            Some(details) if needs_emptying(details) => self.empty(id)?,
+            Some(details) if self.needs_emptying(id, details) => self.empty(id)?,
             _ => {}
         }
         self.execute(&reap(id))?;
@@ -107,9 +110,9 @@ impl Pool {
         self.announce()?;
         let info = self.dm.create(&name, &self.names.reaper_uuid(id)?)?;
         let emptied = self.discard_all(&name, info.number, id, length);
-        let removed = self.dm.remove(&name);
+        let removed = remove(&*self.dm, &name);
         emptied?;
-        Ok(removed?)
+        removed
     }
 
     fn discard_all(
@@ -137,14 +140,28 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether a device is worth emptying first, and safe to: it maps much and shares no block.
+    ///
+    /// The details alone cannot tell a device made blank from a snapshot: both begin with the time
+    /// of their creation in both fields. What a snapshot shares is older than itself.
+    fn needs_emptying(&self, id: ThinId, details: &DeviceDetails) -> bool {
+        let is_large = details.mapped_blocks.get() > BARE_DELETE_BLOCKS_MAX;
+        if !is_large || details.snapshotted_time != details.creation_time {
+            return false;
+        }
+        let Ok(SuperblockState::Valid(superblock)) = read_superblock(&self.metadata) else {
+            return false;
+        };
+        let oldest = details.creation_time;
+        maps_only_since(&self.metadata, &superblock, id, oldest).unwrap_or(false)
+    }
+
     /// Removes an orphan: by command only, for a person who is sure that nobody needs it.
     pub fn bury_orphan(&self, id: ThinId) -> Result<(), PoolError> {
-        let reason = crate::catalogue::TombstoneReason::Unclaimed;
+        if !lock(&self.state).catalogue.orphans().contains(&id) {
+            return Err(ApplyError::NotDead { id }.into());
+        }
+        let reason = TombstoneReason::Unclaimed;
         self.commit(Record::Tombstoned { thin_id: id, reason })
     }
-}
-
-/// Whether a device is worth emptying first, and safe to: it maps much and never shared a block.
-fn needs_emptying(details: &DeviceDetails) -> bool {
-    details.mapped_blocks.get() > BARE_DELETE_BLOCKS_MAX && details.snapshotted_time == 0
 }
