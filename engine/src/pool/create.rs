@@ -147,7 +147,9 @@ fn wipe_ends(disk: &BlockDevice) -> Result<(), PoolError> {
     let size = disk.size().get();
     let length = WIPED_BYTES.min(size);
     disk.zero_range(0, length)?;
-    Ok(disk.zero_range((size - length) / 4096 * 4096, length.min(size % 4096 + length))?)
+    let tail = (size - length) / 4096 * 4096;
+    // To the very last sector: a backup partition table lies there.
+    Ok(disk.zero_range(tail, size - tail)?)
 }
 
 fn make_pool(
