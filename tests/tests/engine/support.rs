@@ -1,51 +1,131 @@
-//! A pool on fresh disks, for one test.
+//! A pool on fresh disks, for one test, and the witnesses that look at it from outside.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use nix::libc;
+use thinly_engine::block_device::{Access, BlockDevice};
 use thinly_engine::catalogue::{PoolName, VolumeName};
-use thinly_engine::pool::{CreatePool, Engine, Pool};
-use thinly_engine::units::{BlockSize, Bytes};
+use thinly_engine::dm::{Control, Dm, DmName, PoolUsage, ThinPoolStatus};
+use thinly_engine::metadata::{SuperblockState, list_devices, read_superblock};
+use thinly_engine::plan::DeviceNames;
+use thinly_engine::pool::{CreatePool, Engine, Pool, PoolError, VolumeAccess};
+use thinly_engine::units::{BlockSize, Bytes, ThinId};
 use thinly_tests::Disks;
 use uuid::Uuid;
 
-pub fn gib(count: u64) -> Bytes {
+pub(crate) fn gib(count: u64) -> Bytes {
     Bytes::new(count << 30)
 }
 
-pub fn mib(count: u64) -> Bytes {
+pub(crate) fn mib(count: u64) -> Bytes {
     Bytes::new(count << 20)
 }
 
-pub fn name(text: &str) -> VolumeName {
+pub(crate) fn name(text: &str) -> VolumeName {
     VolumeName::new(text).unwrap()
 }
 
 /// Disks, the engine, and the name of a pool on all of them. Dropped last, the disks take what is
 /// left of the pool with them.
 #[derive(Debug)]
-pub struct Bed {
-    pub engine: Engine,
-    pub pool: String,
-    pub disks: Disks,
+pub(crate) struct Bed {
+    pub(crate) engine: Engine,
+    pub(crate) control: Control,
+    pub(crate) pool: String,
+    pub(crate) names: DeviceNames,
+    pub(crate) disks: Disks,
 }
 
 impl Bed {
     /// Makes a pool over fresh disks; it is open in the kernel.
-    pub fn new(sizes_bytes: &[u64]) -> Result<Self> {
-        let disks = Disks::new(sizes_bytes)?;
-        let engine = Engine::new()?;
-        let pool = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
-        engine.create_pool(&request(&pool, disks.paths()))?;
-        Ok(Self { engine, pool, disks })
+    pub(crate) fn new(sizes_bytes: &[u64]) -> Result<Self> {
+        Self::with(Disks::new(sizes_bytes)?, |_| {})
     }
 
-    pub fn attach(&self) -> Result<Pool> {
+    /// Makes a pool over these disks, of the kind that `change` makes of the usual one.
+    pub(crate) fn with(disks: Disks, change: impl FnOnce(&mut CreatePool)) -> Result<Self> {
+        let engine = Engine::new()?;
+        let pool = new_pool_name();
+        let mut asked = request(&pool, disks.paths());
+        change(&mut asked);
+        let made = engine.create_pool(&asked)?;
+        let names = DeviceNames::new(made.uuid)?;
+        Ok(Self { engine, control: Control::open()?, pool, names, disks })
+    }
+
+    pub(crate) fn attach(&self) -> Result<Pool> {
         Ok(self.engine.attach(&self.pool)?)
+    }
+
+    pub(crate) fn open(&self) -> Result<Pool> {
+        Ok(self.engine.open_pool(&self.pool, &[])?)
+    }
+
+    /// Sends a message to the pool past the engine, as another tool would.
+    pub(crate) fn message(&self, message: &str) -> Result<()> {
+        self.control.message(&self.names.pool_device, message)?;
+        Ok(())
+    }
+
+    /// The thin ids that the pool's device tree holds on disk.
+    pub(crate) fn ids_on_disk(&self) -> Result<BTreeSet<ThinId>> {
+        // A status with a flush commits first, so that the disk shows what the kernel has.
+        self.control.status(&self.names.pool_device, true)?;
+        let metadata = self.control.info(&self.names.metadata)?.number.minor;
+        let metadata = PathBuf::from(format!("/dev/dm-{metadata}"));
+        let reader = BlockDevice::open(&metadata, Access::ReadOnly)?;
+        let SuperblockState::Valid(superblock) = read_superblock(&reader)? else {
+            anyhow::bail!("the metadata is blank");
+        };
+        Ok(list_devices(&reader, &superblock)?.into_keys().collect())
+    }
+
+    pub(crate) fn usage(&self) -> Result<PoolUsage> {
+        match self.control.pool_status(&self.names.pool_device, true)? {
+            ThinPoolStatus::Working(usage) => Ok(usage),
+            other => anyhow::bail!("the pool is {other:?}"),
+        }
+    }
+
+    /// The dm devices of this pool.
+    pub(crate) fn devices(&self) -> Result<Vec<DmName>> {
+        let names = &self.names;
+        let listed = self.control.list(&names.name_prefix(), &names.uuid_prefix())?;
+        Ok(listed.into_iter().map(|device| device.name).collect())
+    }
+
+    /// No device of the pool holds its users back.
+    pub(crate) fn assert_nothing_suspended(&self) -> Result<()> {
+        for device in self.devices()? {
+            ensure!(!self.control.info(&device)?.suspended, "{device} is suspended");
+        }
+        Ok(())
+    }
+
+    /// Every thin id in the pool has a name, and every name its thin id.
+    pub(crate) fn assert_ids_are_named(&self) -> Result<()> {
+        let named: BTreeSet<ThinId> = self
+            .engine
+            .volumes(&self.pool)?
+            .into_iter()
+            .filter_map(|volume| volume.thin_id)
+            .collect();
+        let held = self.ids_on_disk()?;
+        ensure!(named == held, "named: {named:?}, in the pool: {held:?}");
+        Ok(())
     }
 }
 
-pub fn request(pool: &str, devices: &[PathBuf]) -> CreatePool {
+pub(crate) fn new_pool_name() -> String {
+    format!("t{}", &Uuid::new_v4().simple().to_string()[..12])
+}
+
+pub(crate) fn request(pool: &str, devices: &[PathBuf]) -> CreatePool {
     CreatePool {
         name: PoolName::new(pool).unwrap(),
         devices: devices.to_vec(),
@@ -54,5 +134,51 @@ pub fn request(pool: &str, devices: &[PathBuf]) -> CreatePool {
         metadata_size: None,
         force: false,
         raw: false,
+    }
+}
+
+/// Creates a volume and hands it out for writing.
+pub(crate) fn active(pool: &Pool, volume: &str, size: Bytes) -> Result<PathBuf> {
+    pool.create_volume(&name(volume), size)?;
+    activate(pool, volume)
+}
+
+pub(crate) fn activate(pool: &Pool, volume: &str) -> Result<PathBuf> {
+    let view = pool.activate(&name(volume), VolumeAccess::ReadWrite)?;
+    view.device.context("an active volume without a device")
+}
+
+pub(crate) fn activate_read_only(pool: &Pool, volume: &str) -> Result<PathBuf> {
+    let view = pool.activate(&name(volume), VolumeAccess::ReadOnly)?;
+    ensure!(view.read_only, "{volume} can be written");
+    view.device.context("an active volume without a device")
+}
+
+/// Writes so many MiB of one byte, durably.
+pub(crate) fn fill(device: &Path, offset: Bytes, length: Bytes, byte: u8) -> Result<()> {
+    let file = File::options().write(true).open(device)?;
+    let chunk = vec![byte; 1 << 20];
+    let mut done = 0;
+    while done < length.get() {
+        let step = (length.get() - done).min(1 << 20);
+        file.write_all_at(&chunk[..usize::try_from(step)?], offset.get() + done)?;
+        done += step;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// Whether a range holds nothing but one byte, as the disk has it.
+pub(crate) fn holds(device: &Path, offset: Bytes, length: Bytes, byte: u8) -> Result<bool> {
+    let mut reader = thinly_engine::aligned::AlignedBuffer::zeroed(usize::try_from(length.get())?);
+    let file = File::options().read(true).custom_flags(libc::O_DIRECT).open(device)?;
+    file.read_exact_at(&mut reader, offset.get())?;
+    Ok(reader.iter().all(|found| *found == byte))
+}
+
+/// The operation failed, and says so in these words.
+pub(crate) fn assert_refused<T: Debug>(result: Result<T, PoolError>, words: &[&str]) {
+    let text = result.unwrap_err().to_string();
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
     }
 }

@@ -1,0 +1,149 @@
+//! The kernel's device-mapper, but for one command that fails when a test says so.
+
+use std::io;
+use std::sync::Mutex;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use thinly_engine::block_device::DeviceNumber;
+use thinly_engine::dm::{
+    Command, Control, DeviceInfo, DeviceKey, Dm, DmCounters, DmError, DmName, DmUuid, DmVersion,
+    ListedDevice, StatusLine, SuspendOptions, TableLine, TableSlot, TargetVersion,
+};
+
+/// One failure: the first command of a kind after `skipped` others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) command: Command,
+    pub(crate) skipped: usize,
+    pub(crate) errno: Errno,
+    /// Whether the kernel has done it all the same.
+    pub(crate) is_done: bool,
+}
+
+/// The real thing with at most one fault to come.
+#[derive(Debug)]
+pub(crate) struct FaultyDm {
+    control: Control,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl FaultyDm {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { control: Control::open()?, fault: Mutex::new(None) })
+    }
+
+    pub(crate) fn arm(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = Some(fault);
+    }
+
+    /// Ends the waiting for a fault; says whether it has come.
+    pub(crate) fn disarm(&self) -> bool {
+        self.fault.lock().unwrap().take().is_none()
+    }
+
+    fn perform<T>(
+        &self,
+        command: Command,
+        device: &DmName,
+        act: impl FnOnce() -> Result<T, DmError>,
+    ) -> Result<T, DmError> {
+        let due = {
+            let mut waiting = self.fault.lock().unwrap();
+            match &mut *waiting {
+                Some(fault) if fault.command == command && fault.skipped == 0 => waiting.take(),
+                Some(fault) if fault.command == command => {
+                    fault.skipped -= 1;
+                    None
+                }
+                _ => None,
+            }
+        };
+        let Some(fault) = due else { return act() };
+        if fault.is_done {
+            act()?;
+        }
+        Err(DmError::Refused {
+            command,
+            device: DeviceKey::Name(device.clone()),
+            detail: Some("a fault of the test".to_owned()),
+            source: io::Error::from(fault.errno),
+        })
+    }
+}
+
+impl Dm for FaultyDm {
+    fn version(&self) -> Result<DmVersion, DmError> {
+        self.control.version()
+    }
+
+    fn target_versions(&self) -> Result<Vec<TargetVersion>, DmError> {
+        self.control.target_versions()
+    }
+
+    fn list(&self, name_prefix: &str, uuid_prefix: &str) -> Result<Vec<ListedDevice>, DmError> {
+        self.control.list(name_prefix, uuid_prefix)
+    }
+
+    fn create(&self, name: &DmName, uuid: &DmUuid) -> Result<DeviceInfo, DmError> {
+        self.perform(Command::Create, name, || self.control.create(name, uuid))
+    }
+
+    fn load(
+        &self,
+        device: &DmName,
+        table: &[TableLine],
+        read_only: bool,
+    ) -> Result<DeviceInfo, DmError> {
+        let load = || self.control.load(device, table, read_only);
+        self.perform(Command::TableLoad, device, load)
+    }
+
+    fn clear(&self, device: &DmName) -> Result<DeviceInfo, DmError> {
+        self.perform(Command::TableClear, device, || self.control.clear(device))
+    }
+
+    fn resume(&self, device: &DmName) -> Result<DeviceInfo, DmError> {
+        self.perform(Command::Resume, device, || self.control.resume(device))
+    }
+
+    fn suspend(&self, device: &DmName, options: SuspendOptions) -> Result<DeviceInfo, DmError> {
+        self.perform(Command::Suspend, device, || self.control.suspend(device, options))
+    }
+
+    fn remove(&self, device: &DmName) -> Result<(), DmError> {
+        self.perform(Command::Remove, device, || self.control.remove(device))
+    }
+
+    fn remove_deferred(&self, device: &DmName) -> Result<(), DmError> {
+        self.control.remove_deferred(device)
+    }
+
+    fn info(&self, device: &DmName) -> Result<DeviceInfo, DmError> {
+        self.perform(Command::Info, device, || self.control.info(device))
+    }
+
+    fn info_by_uuid(&self, uuid: &DmUuid) -> Result<DeviceInfo, DmError> {
+        self.control.info_by_uuid(uuid)
+    }
+
+    fn deps(&self, device: &DmName) -> Result<Vec<DeviceNumber>, DmError> {
+        self.control.deps(device)
+    }
+
+    fn table(&self, device: &DmName, slot: TableSlot) -> Result<Vec<TableLine>, DmError> {
+        self.control.table(device, slot)
+    }
+
+    fn status(&self, device: &DmName, flush: bool) -> Result<Vec<StatusLine>, DmError> {
+        self.perform(Command::TableStatus, device, || self.control.status(device, flush))
+    }
+
+    fn message(&self, device: &DmName, message: &str) -> Result<Option<String>, DmError> {
+        self.perform(Command::Message, device, || self.control.message(device, message))
+    }
+
+    fn counters(&self) -> DmCounters {
+        self.control.counters()
+    }
+}
