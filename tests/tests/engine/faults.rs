@@ -68,9 +68,7 @@ impl Trial<'_> {
         for origin in self.origins {
             still_serves(origin)?;
         }
-        if !came {
-            result?;
-        } else {
+        if came {
             ensure!(result.is_err(), "a failure was not reported");
             for name in self.made {
                 ensure!(
@@ -88,6 +86,8 @@ impl Trial<'_> {
                 drop(writer);
                 writer = Writer::attach(self.bed)?;
             }
+        } else {
+            result?;
         }
         self.clean_up(&writer.pool)?;
         Ok((writer, came))
