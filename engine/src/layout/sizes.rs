@@ -15,7 +15,7 @@ pub const TAIL_RESERVED_BYTES: Bytes = Bytes::new(MIB);
 /// The length of an extent unless a device of the pool is small.
 pub const EXTENT_BYTES_DEFAULT: Bytes = Bytes::new(4 * MIB);
 
-/// The length of an extent when a device of the pool is below [`SMALL_DEVICE_BYTES`].
+/// The length of an extent when a device of the pool is below 1 GiB.
 pub const EXTENT_BYTES_SMALL: Bytes = Bytes::new(MIB);
 
 /// Below this length a device counts as small.

@@ -11,7 +11,7 @@ use crate::support::{Bed, gib, mib, name};
 
 fn write(device: &Path, byte: u8) -> Result<()> {
     let file = File::options().write(true).open(device)?;
-    file.write_all_at(&[byte; 1 << 20], 0)?;
+    file.write_all_at(&vec![byte; 1 << 20], 0)?;
     Ok(file.sync_all()?)
 }
 
