@@ -141,7 +141,9 @@ pub(super) fn rewrite_journal(
     let media = located.journal_of_linear(&linear)?;
     let records = catalogue.checkpoint();
     Journal::format(&*media, located.uuid(), records.iter().map(Record::encode))?;
+    // Both keep the linear open, and what is open cannot be removed.
     drop(media);
+    drop(linear);
     remove(&**dm, &names.journal)
 }
 
