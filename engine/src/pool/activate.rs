@@ -61,10 +61,13 @@ impl Pool {
             }
             None => self.make_device(&volume, access)?,
         }
-        if let Some(device) = self.thin_device(&self.find(name)?)? {
+        // Found again: a first activation gave it its thin id.
+        let volume = self.find(name)?;
+        let device = self.thin_device(&volume)?;
+        if let Some(device) = &device {
             write_link(&self.link_of(&volume), &device.node());
         }
-        self.volume(name)
+        Ok(self.view_of(&volume, device))
     }
 
     fn make_device(&self, volume: &Volume, access: VolumeAccess) -> Result<(), PoolError> {

@@ -11,6 +11,10 @@ use crate::catalogue::VolumeName;
 pub(super) fn first_stacked(
     members: &[(VolumeName, DeviceNumber)],
 ) -> Option<(VolumeName, VolumeName)> {
+    if members.len() < 2 {
+        // The common case: sysfs would only be read to find nothing.
+        return None;
+    }
     for (lower, number) in members {
         let above = all_above(*number, &holders);
         let upper = members.iter().find(|(_, other)| other != number && above.contains(other));

@@ -115,7 +115,8 @@ pub struct VolumeView {
     pub thin_id: Option<ThinId>,
     /// Its virtual size.
     pub virtual_bytes: Bytes,
-    /// What is mapped, as of the pool's last commit; `None` when it cannot be known.
+    /// What is mapped: at this moment where the engine asks an active volume's device, otherwise as
+    /// of the pool's last commit; `None` when it cannot be known.
     pub mapped_bytes: Option<Bytes>,
     /// What it is doing.
     pub state: VolumeState,

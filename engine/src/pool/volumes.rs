@@ -141,13 +141,21 @@ impl Pool {
     /// A volume or snapshot as it stands.
     pub fn volume(&self, name: &VolumeName) -> Result<VolumeView, PoolError> {
         let volume = self.find(name)?;
+        let device = self.thin_device(&volume)?;
+        Ok(self.view_of(&volume, device))
+    }
+
+    /// The view of a volume whose device the caller has just asked the kernel for.
+    pub(super) fn view_of(&self, volume: &Volume, device: Option<ThinDevice>) -> VolumeView {
         let origin_name = {
             let state = lock(&self.state);
-            super::report::origin_name(&state.catalogue, &volume)
+            super::report::origin_name(&state.catalogue, volume)
         };
-        let device = self.thin_device(&volume)?;
-        let mapped = self.mapped_of(&volume);
-        Ok(super::report::volume_view(&self.identity, &volume, origin_name, device, mapped))
+        let mapped = device
+            .as_ref()
+            .and_then(|device| self.mapped_of_active(device))
+            .or_else(|| self.mapped_of(volume));
+        super::report::volume_view(&self.identity, volume, origin_name, device, mapped)
     }
 }
 
