@@ -27,7 +27,7 @@ impl Pool {
         name: &VolumeName,
     ) -> Result<VolumeView, PoolError> {
         self.take(None, &[(origin.clone(), name.clone())])?;
-        self.volume(name)
+        self.volume_just_made(name)
     }
 
     /// Takes snapshots of several origins at one instant: all of them, or none.
@@ -38,7 +38,7 @@ impl Pool {
     ) -> Result<Vec<VolumeView>, PoolError> {
         let tag = GroupTag { uuid: Uuid::new_v4(), name: group.clone() };
         self.take(Some(tag), members)?;
-        members.iter().map(|(_, name)| self.volume(name)).collect()
+        members.iter().map(|(_, name)| self.volume_just_made(name)).collect()
     }
 
     fn take(
@@ -113,7 +113,7 @@ impl Pool {
             };
             self.execute(&clone(&request))
         })?;
-        self.volume(name)
+        self.volume_just_made(name)
     }
 
     /// Puts a volume back to a snapshot of it. The volume keeps its name, identity and size; it

@@ -145,6 +145,11 @@ impl Pool {
         Ok(self.view_of(&volume, device))
     }
 
+    /// The view of a copy at the moment it was made: its thin id is new, so no device has it.
+    pub(super) fn volume_just_made(&self, name: &VolumeName) -> Result<VolumeView, PoolError> {
+        Ok(self.view_of(&self.find(name)?, None))
+    }
+
     /// The view of a volume whose device the caller has just asked the kernel for.
     pub(super) fn view_of(&self, volume: &Volume, device: Option<ThinDevice>) -> VolumeView {
         let origin_name = {
