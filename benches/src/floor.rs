@@ -40,7 +40,7 @@ pub struct Floor {
 pub struct SnapshotTimes {
     /// From before the suspend to after the resume.
     pub window: Duration,
-    /// That, one durable write, and the reads that prove the snapshot.
+    /// That, the reads that prove the snapshot, and one durable write.
     pub whole: Duration,
 }
 
@@ -96,7 +96,7 @@ impl Floor {
     }
 
     /// Takes a snapshot of an active origin, and does what nobody can leave out who must not lose
-    /// it: one durable write that says whose it is, and reading on disk that it is there.
+    /// it, in the only safe order: read on disk that it is there, then record it durably.
     pub fn snapshot(&mut self, origin: ThinId, id: ThinId) -> Result<SnapshotTimes> {
         let began = Instant::now();
         let name = self.names.thin(origin)?;
@@ -105,8 +105,8 @@ impl Floor {
         self.control.resume(&name)?;
         let window = began.elapsed();
         made?;
-        self.write_record()?;
         let proof = prove_devices(&self.metadata, &[id])?;
+        self.write_record()?;
         let whole = began.elapsed();
         ensure!(proof.details.contains_key(&id), "the kernel lost the bare snapshot {id}");
         Ok(SnapshotTimes { window, whole })

@@ -69,7 +69,7 @@ impl Rounds {
             ),
             self.snapshot.ratio(
                 "snapshot of an active idle origin",
-                "the window + 4 KiB O_DSYNC + proof reads",
+                "the window + proof reads + 4 KiB O_DSYNC",
                 Some(1.2),
             ),
             self.activate.ratio("activate", activation, Some(1.3)),
