@@ -33,7 +33,7 @@ pub use details::{DeviceDetails, device_details, list_devices};
 pub use error::{KeyRange, MetadataError, Tree};
 pub use fault::{NodeFault, SuperblockFault};
 pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
-pub use proof::{GroupProof, Proof, prove_device, prove_devices};
+pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblock};
 pub use rebuild::copy_held;
 pub use source::{BlockSource, ImageFile};
 pub use space_map::SpaceMapRoot;

@@ -61,7 +61,7 @@ pub fn prove_devices(
 /// Reads the superblock of a pool that may be writing it at this moment.
 ///
 /// A read that meets the write halfway fails the checksum once; real damage fails it every time.
-pub(super) fn settled_superblock(source: &dyn BlockSource) -> Result<Superblock, MetadataError> {
+pub fn settled_superblock(source: &dyn BlockSource) -> Result<Superblock, MetadataError> {
     for _ in 1..MAX_ATTEMPTS {
         match require_superblock(source) {
             Err(MetadataError::Superblock { .. }) => {}

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::thread;
 
+use super::claim::claim;
 use super::error::PoolError;
 use super::handle::Pool;
+use super::kernel::node_of;
 use super::located::Located;
-use super::open::{attach, is_open};
+use super::open::{attach, is_open, thins};
 use super::stack::remove;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::Volume;
@@ -19,7 +21,14 @@ const PARALLEL_REMOVALS: usize = 32;
 
 /// Removes every device of a pool. Refused, with everything left as it was, while a volume is open.
 pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError> {
-    let pool = attach(dm, located)?;
+    let pool = match attach(dm, located) {
+        Ok(pool) => pool,
+        // Every way out of these needs the pool closed, so they must not keep it open.
+        Err(PoolError::Journal(_) | PoolError::Replay(_) | PoolError::Foreign(_)) => {
+            return take_down(&**dm, located);
+        }
+        Err(error) => return Err(error),
+    };
     let active = pool.active_volumes()?;
     pool.refuse_open(&active)?;
     pool.remove_thins(&active)?;
@@ -32,6 +41,26 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
     // The claim goes last: until here nobody else could attach.
     drop(journal);
     remove(&*dm, &names.journal)
+}
+
+/// Removes the devices of a pool whose journal cannot be used, and writes nothing.
+fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
+    let names = &located.names;
+    let claimed = claim(located, &node_of(dm.info(&names.journal)?.number))?;
+    let thins = thins(dm, located)?;
+    for device in &thins {
+        if dm.info(&device.name)?.open_count > 0 {
+            return Err(PoolError::DeviceInUse { device: device.name.to_string() });
+        }
+    }
+    for device in &thins {
+        remove(dm, &device.name)?;
+    }
+    for name in [&names.pool_device, &names.data, &names.metadata] {
+        remove(dm, name)?;
+    }
+    drop(claimed);
+    remove(dm, &names.journal)
 }
 
 /// Wipes a pool. The labels say so first: what a crash leaves is recognised and finished.

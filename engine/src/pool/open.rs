@@ -23,7 +23,7 @@ use crate::catalogue::{Catalogue, Epoch, IdAllocator};
 use crate::dm::{Dm, ListedDevice, ThinPoolStatus};
 use crate::journal::{CopyState, Journal, Loaded, Media, Options, Position, Tail as JournalTail};
 use crate::layout::Role;
-use crate::metadata::{DeviceDetails, Superblock, SuperblockState, list_devices, read_superblock};
+use crate::metadata::{DeviceDetails, MetadataError, Superblock, list_devices, settled_superblock};
 use crate::plan::{
     Finding, KernelView, PoolGeometry, Tail, needs_device_tree, pool_table, reconcile,
 };
@@ -118,8 +118,10 @@ pub(super) fn require_superblock(
     located: &Located,
 ) -> Result<Superblock, PoolError> {
     let pool = located.found.name.clone();
-    let SuperblockState::Valid(superblock) = read_superblock(metadata)? else {
-        return Err(PoolError::BlankMetadata { pool });
+    let superblock = match settled_superblock(metadata) {
+        Ok(superblock) => superblock,
+        Err(MetadataError::Blank { .. }) => return Err(PoolError::BlankMetadata { pool }),
+        Err(error) => return Err(error.into()),
     };
     let expected = catalogue.pool().block_size;
     if superblock.data_block_size != expected {
@@ -165,7 +167,8 @@ fn settle(dm: &dyn Dm, name: &crate::dm::DmName) -> Result<(), PoolError> {
     Ok(())
 }
 
-fn thins(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
+/// The thin devices of a pool that are in the kernel.
+pub(super) fn thins(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
     let names = &located.names;
     let mut listed = dm.list(&names.name_prefix(), &names.uuid_prefix())?;
     listed.retain(|device| names.thin_id_of(&device.name).is_some());
@@ -296,13 +299,9 @@ fn stable_tree(
     metadata: &BlockDevice,
 ) -> Result<BTreeMap<ThinId, DeviceDetails>, PoolError> {
     for _ in 0..TREE_ATTEMPTS {
-        let SuperblockState::Valid(before) = read_superblock(metadata)? else {
-            return Err(PoolError::BlankMetadata { pool: located.found.name.clone() });
-        };
+        let before = settled_superblock(metadata)?;
         let tree = list_devices(metadata, &before);
-        let after = read_superblock(metadata)?;
-        let settled = matches!(&after, SuperblockState::Valid(after) if *after == before);
-        if settled {
+        if settled_superblock(metadata)? == before {
             return Ok(tree?);
         }
     }
