@@ -86,6 +86,16 @@ pub enum PoolError {
         /// Their uuids.
         uuids: String,
     },
+    /// The disks with the journal are not here, so nothing says how many are missing.
+    #[error(
+        "pool {pool} is incomplete: its journal is on none of the {here} devices that are here; attach the others, then `thinly pool open {pool}`"
+    )]
+    JournalMissing {
+        /// The pool.
+        pool: String,
+        /// How many of its devices are here.
+        here: usize,
+    },
     /// The pool's labels cannot be used.
     #[error("pool {pool} cannot be opened: {problem}")]
     BadLabels {
@@ -428,6 +438,7 @@ impl PoolError {
             | Self::OriginSuspended { .. }
             | Self::DeviceInUse { .. } => ExitClass::InUse,
             Self::Incomplete { .. }
+            | Self::JournalMissing { .. }
             | Self::BadLabels { .. }
             | Self::Foreign(_)
             | Self::BlankMetadata { .. }

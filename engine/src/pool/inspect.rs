@@ -40,7 +40,8 @@ pub(super) fn view(dm: &dyn Dm, located: &Located) -> Result<PoolView, PoolError
             from_catalogue(&mut view, located, &catalogue);
         }
         Err(error) => {
-            view.state = PoolState::Damaged;
+            let is_missing = matches!(error, PoolError::JournalMissing { .. });
+            view.state = if is_missing { PoolState::Incomplete } else { PoolState::Damaged };
             view.problems.push(error.to_string());
         }
     }
@@ -151,8 +152,13 @@ pub(super) fn volumes(dm: &dyn Dm, located: &Located) -> Result<Vec<VolumeView>,
         return live_volumes(dm, located, &catalogue, &reader);
     }
     let segments = linear_segments(&catalogue, Role::Metadata)?;
-    let reader = Segmented::open(located, &segments)?;
-    Ok(assemble(&catalogue, BTreeMap::new(), tree(&reader).as_ref()))
+    let tree = match Segmented::open(located, &segments) {
+        Ok(reader) => tree(&reader),
+        // What is mapped cannot be known while that disk is missing; the rest can.
+        Err(PoolError::Incomplete { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(assemble(&catalogue, BTreeMap::new(), tree.as_ref()))
 }
 
 fn live_volumes(

@@ -34,7 +34,9 @@ impl Located {
     pub(super) fn find(pool: &str) -> Result<Self, PoolError> {
         let scan = scan_labels(&System::default())?;
         if let Some(found) = scan.find(pool)? {
-            return Self::new(found.clone());
+            let mut located = Self::new(found.clone())?;
+            located.prefer_disks_in_use();
+            return Ok(located);
         }
         // A device whose labels are both torn may be the one that is asked for.
         let torn =
@@ -49,6 +51,23 @@ impl Located {
         let name = PoolName::new(&found.name)?;
         let names = DeviceNames::new(found.uuid)?;
         Ok(Self { found, name, names })
+    }
+
+    /// Of a disk and its stray copy, leaves the one that the pool's own devices lie on: a scan
+    /// believes no other holder. Which one is true was decided when the pool was opened.
+    fn prefer_disks_in_use(&mut self) {
+        let in_use: Vec<(Uuid, DeviceNumber)> = self
+            .found
+            .devices
+            .iter()
+            .filter(|device| has_holder(device.number))
+            .map(|device| (device.label.device_uuid, device.number))
+            .collect();
+        self.found.keep(|device| {
+            let uuid = device.label.device_uuid;
+            !in_use.iter().any(|(held, number)| *held == uuid && *number != device.number)
+                || has_holder(device.number)
+        });
     }
 
     /// Leaves only the devices that were named, when any was: for a pool of which stray copies are
@@ -101,6 +120,15 @@ impl Located {
         Ok(())
     }
 
+    /// Refuses a pool of which no disk with a copy of the journal is here.
+    pub(super) fn require_journal(&self) -> Result<(), PoolError> {
+        if self.placements().is_empty() {
+            let (pool, here) = (self.found.name.clone(), self.found.devices.len());
+            return Err(PoolError::JournalMissing { pool, here });
+        }
+        Ok(())
+    }
+
     /// The journal's copies in the order of their numbers, each with its disk.
     pub(super) fn placements(&self) -> Vec<(&FoundDevice, JournalPlacement)> {
         let mut placements: Vec<_> = self
@@ -116,6 +144,7 @@ impl Located {
 
     /// The journal's linear: its copies one after the other.
     pub(super) fn journal_segments(&self) -> Result<Vec<LinearSegment>, PoolError> {
+        self.require_journal()?;
         let mut start = Sectors::ZERO;
         let mut segments = Vec::new();
         for (device, at) in self.placements() {
@@ -148,6 +177,7 @@ impl Located {
 
     /// The journal's copies on the disks themselves: for readers, whether the pool is open or not.
     pub(super) fn journal_of_disks(&self) -> Result<Arc<dyn Media>, PoolError> {
+        self.require_journal()?;
         let mut parts = Vec::new();
         for (device, at) in self.placements() {
             let disk = Arc::new(BlockDevice::open(&device.path, Access::ReadOnly)?);
@@ -193,6 +223,11 @@ impl Located {
             uuids: missing.join(", "),
         })
     }
+}
+
+fn has_holder(device: DeviceNumber) -> bool {
+    std::fs::read_dir(device.sysfs().join("holders"))
+        .is_ok_and(|mut holders| holders.next().is_some())
 }
 
 fn part_name(device: &FoundDevice, at: &JournalPlacement) -> String {
