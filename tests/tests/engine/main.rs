@@ -1,11 +1,18 @@
 //! The engine on a real kernel.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test relies on may end it")]
 
+mod concurrency;
+mod consistency;
 mod damage;
+mod degraded;
 mod faults;
 mod faulty_dm;
 mod groups;
 mod life;
+mod reaping;
 mod recovery;
 mod refusals;
+mod rescue;
+mod scale;
+mod shapes;
 mod support;

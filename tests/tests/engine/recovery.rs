@@ -111,11 +111,7 @@ fn a_pool_that_another_tool_changed_is_refused_with_both_numbers_and_not_written
     let words = ["transaction id 77", &format!("expects {ours}"), "--accept-transaction-id 77"];
     let before = bed.engine.backup(&bed.pool)?;
     assert_refused(bed.engine.attach(&bed.pool), &words);
-    // Close and open need the claim, too: the pool is taken out of the kernel by hand.
-    let names = &bed.names;
-    for device in [&names.pool_device, &names.data, &names.metadata, &names.journal] {
-        bed.control.remove(device)?;
-    }
+    bed.engine.close_pool(&bed.pool)?;
     assert_refused(bed.engine.open_pool(&bed.pool, &[]), &words);
     assert!(bed.devices()?.is_empty(), "a refused open left devices: {:?}", bed.devices()?);
     assert_eq!(bed.engine.backup(&bed.pool)?, before, "the journal was written");
