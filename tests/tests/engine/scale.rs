@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use thinly_engine::dm::DmCounters;
 use thinly_engine::pool::{Pool, VolumeAccess};
+use thinly_engine::units::ThinId;
 use thinly_tests::sh;
 
 use crate::support::{Bed, mib, name};
@@ -62,7 +63,7 @@ fn a_thousand_volumes_and_a_thousand_snapshots_are_sound_by_debians_tools() -> R
     let volumes = pool.volumes()?;
     assert_eq!(volumes.len(), 1999);
     let ids = |volumes: &[thinly_engine::pool::VolumeView]| -> BTreeSet<u32> {
-        volumes.iter().filter_map(|volume| volume.thin_id).map(|id| id.get()).collect()
+        volumes.iter().filter_map(|volume| volume.thin_id).map(ThinId::get).collect()
     };
     let named = ids(&volumes);
     assert_eq!(named.len(), 1499);
