@@ -1,4 +1,5 @@
 //! The engine on a real kernel.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test relies on may end it")]
 
 mod concurrency;
