@@ -39,7 +39,7 @@ const METADATA_FIXED_BYTES_MIN: u64 = 4 * MIB;
 /// The share of the data that the fixed parts may take in a small pool.
 const SMALL_POOL_SHARE: u64 = 64;
 /// The part of the data that a region of the journal is.
-const JOURNAL_SHARE: u64 = 512;
+const JOURNAL_SHARE: u64 = 2048;
 
 const JOURNAL_REGION_BYTES_MIN: u64 = 4 * MIB;
 const JOURNAL_REGION_BYTES_MAX: u64 = 64 * MIB;
@@ -85,7 +85,7 @@ pub fn metadata_bytes(data: Bytes, block_size: BlockSize, extent_bytes: Bytes) -
     }
 }
 
-/// How long one region of the journal is, in whole extents: a 512th of the data, from 4 to 64 MiB.
+/// How long one region of the journal is, in whole extents: a 2048th of the data, from 4 to 64 MiB.
 /// Whoever opens a pool reads a region, so a small pool has a small one.
 pub fn journal_region_bytes(data: Bytes, extent_bytes: Bytes) -> Bytes {
     let wanted =
@@ -139,10 +139,10 @@ mod tests {
     fn journal_regions_stay_between_their_limits() {
         let region = |data: u64| journal_region_bytes(Bytes::new(data), EXTENT_BYTES_SMALL).get();
         assert_eq!(region(0), 4 * MIB);
-        assert_eq!(region(8 << 30), 16 * MIB);
+        assert_eq!(region(32 << 30), 16 * MIB);
         assert_eq!(region(u64::MAX), 64 * MIB);
-        assert_eq!(region((8 << 30) + 1), 16 * MIB);
-        assert_eq!(region((8 << 30) + 512), 17 * MIB, "whole extents");
+        assert_eq!(region((32 << 30) + 1), 16 * MIB);
+        assert_eq!(region((32 << 30) + 2048), 17 * MIB, "whole extents");
     }
 
     #[test]
