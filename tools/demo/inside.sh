@@ -51,7 +51,9 @@ before() {
     mkfs.ext4 -q -E nodiscard "/dev/thinly/$pool/files"
     mount "/dev/thinly/$pool/files" "$state/files"
     mkdir "$state/files/tree" "$state/files/log"
-    tar -C /usr -cf - --exclude='*.ko*' share lib/x86_64-linux-gnu 2>/dev/null | tar -C "$state/files/tree" -xf - || true
+    # Small files of every kind: checksums are slow by emulation, and eight hundred of them say as much as all.
+    (cd /usr && find share -type f -size -100k | sort | head -800) >"$state/list"
+    tar -C /usr -cf - -T "$state/list" | tar -C "$state/files/tree" -xf -
     sync -f "$state/files"
     sum_of "$state/files/tree" >"$state/sum"
     find "$state/files/tree" -type f | wc -l >"$state/count"
@@ -114,7 +116,7 @@ killed() {
     start=$(now_ms)
     thinly snapshot create "$pool/files" s0 >/dev/null
     once=$(($(now_ms) - start))
-    for ((round = 1; round <= 8; round++)); do
+    for ((round = 1; round <= 4; round++)); do
         (
             for ((number = 1; number <= 20; number++)); do
                 thinly volume create "$pool/k$round-$number" --size 1G && echo "k$round-$number" >>"$state/answered"
@@ -157,7 +159,8 @@ after() {
     title "8. Deleting, and what everything costs"
     while read -r name; do
         case $name in
-            k* | s*) thinly volume delete "$pool/$name" >/dev/null 2>&1 || thinly snapshot delete "$pool/$name" >/dev/null ;;
+            k*) thinly volume delete "$pool/$name" >/dev/null ;;
+            s*) thinly snapshot delete "$pool/$name" >/dev/null ;;
         esac
     done <"$state/names"
     run volume deactivate "$pool/copy"

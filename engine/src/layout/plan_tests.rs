@@ -48,7 +48,7 @@ fn one_device_carries_everything_once() {
     assert_eq!(plan.map.extent_bytes(), Bytes::new(4 * MIB));
     assert_eq!(plan.journal.len(), 1);
     assert_eq!(plan.journal[0].1.offset, Bytes::new(MIB));
-    assert_eq!(plan.journal[0].1.length, Bytes::new(128 * MIB));
+    assert_eq!(plan.journal[0].1.length, Bytes::new(104 * MIB));
     let blocks = plan.sizes.data_bytes.get() / (128 << 10);
     let formula = (16 * MIB + 64 * blocks).next_multiple_of(4 * MIB);
     assert_eq!(plan.sizes.metadata_bytes.get(), formula);
