@@ -68,6 +68,11 @@ impl Disks {
         &self.devices
     }
 
+    /// Where the sparse files behind the disks are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes a disk larger, as a storage administrator would.
     pub fn grow(&self, index: usize, size_bytes: u64) -> Result<()> {
         let file = self.dir.join(format!("disk{index}"));
