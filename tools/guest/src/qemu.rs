@@ -47,7 +47,9 @@ impl Machine {
             "-append",
             line.trim_end(),
         ]);
-        self.add(&["-serial", &format!("file:{console}")]);
+        // Appended to: what an earlier boot said before the power was cut stays readable.
+        self.add(&["-chardev", &format!("file,id=console,path={console},append=on")]);
+        self.add(&["-serial", "chardev:console"]);
     }
 
     /// A disk that nobody writes: several guests share its image.

@@ -1,4 +1,4 @@
-//! QEMU's control socket: two commands and one event are all we need of it.
+//! QEMU's control socket: one command and one event are all we need of it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -25,11 +25,6 @@ impl Qmp {
         let mut qmp = Self { stream };
         qmp.command("qmp_capabilities")?;
         Ok((qmp, Events { lines }))
-    }
-
-    /// Presses the reset button.
-    pub fn reset(&mut self) -> Result<()> {
-        self.command("system_reset")
     }
 
     /// Ends QEMU at once.

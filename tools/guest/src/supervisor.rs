@@ -43,7 +43,10 @@ struct Supervisor {
     clients: Mutex<HashMap<u32, UnixStream>>,
     next_channel: AtomicU32,
     qmp: Mutex<Qmp>,
+    /// The guest goes down because we asked for it.
     reset_is_ours: AtomicBool,
+    /// QEMU is to be started again when it has ended.
+    restarts: AtomicBool,
     last_use: Mutex<Instant>,
 }
 
@@ -51,15 +54,7 @@ struct Supervisor {
 pub fn run(run: RunDir, on_lease: bool) -> Result<()> {
     let _lock = run.lock()?;
     let args: Vec<String> = serde_json::from_slice(&fs::read(run.file(QEMU_ARGS))?)?;
-    let mut child = Command::new("setpriv")
-        // QEMU ends with this process, however that ends.
-        .args(["--pdeathsig", "KILL", "--", qemu::PROGRAM])
-        .args(args)
-        .current_dir(run.path())
-        .stdin(Stdio::null())
-        .spawn()
-        .context("cannot start setpriv")?;
-    let (qmp, events) = Qmp::open(connect(&run, QMP_SOCKET, &mut child)?)?;
+    let (mut child, qmp, events) = start(&run, &args)?;
     let listener = run.listen(CONTROL_SOCKET)?;
     let shared = Arc::new(Supervisor {
         run,
@@ -69,6 +64,7 @@ pub fn run(run: RunDir, on_lease: bool) -> Result<()> {
         next_channel: AtomicU32::new(1),
         qmp: Mutex::new(qmp),
         reset_is_ours: AtomicBool::new(false),
+        restarts: AtomicBool::new(false),
         last_use: Mutex::new(Instant::now()),
     });
     spawn(&shared, |shared| shared.follow_agent());
@@ -85,9 +81,31 @@ pub fn run(run: RunDir, on_lease: bool) -> Result<()> {
             spawn(shared, move |shared| shared.serve(&stream));
         }
     });
-    let status = child.wait()?;
-    shared.fail_clients(&format!("the guest has ended ({status})"));
-    Ok(())
+    loop {
+        let status = child.wait()?;
+        if !shared.restarts.swap(false, Ordering::SeqCst) {
+            shared.fail_clients(&format!("the guest has ended ({status})"));
+            return Ok(());
+        }
+        let (next, qmp, events) = start(&shared.run, &args)?;
+        child = next;
+        *lock(&shared.qmp) = qmp;
+        spawn(&shared, move |shared| shared.follow_events(events));
+    }
+}
+
+/// Starts QEMU. Called by the main thread alone: the signal of a parent's death means the thread that started it.
+fn start(run: &RunDir, args: &[String]) -> Result<(Child, Qmp, Events)> {
+    let mut child = Command::new("setpriv")
+        // QEMU ends with this process, however that ends.
+        .args(["--pdeathsig", "KILL", "--", qemu::PROGRAM])
+        .args(args)
+        .current_dir(run.path())
+        .stdin(Stdio::null())
+        .spawn()
+        .context("cannot start setpriv")?;
+    let (qmp, events) = Qmp::open(connect(run, QMP_SOCKET, &mut child)?)?;
+    Ok((child, qmp, events))
 }
 
 fn spawn(shared: &Arc<Supervisor>, work: impl FnOnce(&Arc<Supervisor>) + Send + 'static) {
@@ -154,7 +172,7 @@ impl Supervisor {
         self.link_changed.notify_all();
     }
 
-    /// A reset throws away what the agent was saying; only a new connection is in step again.
+    /// A guest that resets itself throws away what the agent was saying; only a new connection is in step again.
     fn follow_events(&self, mut events: Events) {
         while let Some(event) = events.next_event() {
             if event == "RESET"
@@ -260,10 +278,13 @@ impl Supervisor {
         }
     }
 
+    /// Cuts the power and switches it on again. A new QEMU, not its reset command: after a reset the emulator throws
+    /// away what it had translated page by page, which takes a minute in a guest that has run for a while.
     fn reset(&self) -> Result<()> {
         let boots = lock(&self.link).boots;
         self.reset_is_ours.store(true, Ordering::SeqCst);
-        lock(&self.qmp).reset()?;
+        self.restarts.store(true, Ordering::SeqCst);
+        self.quit();
         self.wait_for_boot(boots + 1)
     }
 
