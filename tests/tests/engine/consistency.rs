@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -92,6 +93,48 @@ fn judge(file: &Path, synced: u64, begun: u64) -> Result<()> {
     Ok(())
 }
 
+/// fio, which rewrites the blocks of a file at random until it is dropped. Each block carries its own checksum and place.
+struct Load(Child);
+
+impl Load {
+    const BLOCKS: &str =
+        "--name=load --bs=4k --size=4m --verify=crc32c --do_verify=0 --verify_state_save=0";
+
+    #[expect(clippy::disallowed_methods, reason = "fio is the load that the test is about")]
+    fn start(file: &Path) -> Result<Self> {
+        let blocks = Self::BLOCKS;
+        sh(&format!("fio {blocks} --filename={} --rw=write --end_fsync=1", file.display()))?;
+        let mut fio = Command::new("fio");
+        fio.args(blocks.split(' ')).arg(format!("--filename={}", file.display()));
+        fio.args(["--rw=randwrite", "--fsync=8", "--time_based", "--runtime=1h"]);
+        Ok(Self(fio.stdout(Stdio::null()).spawn()?))
+    }
+
+    /// Still at work, or nothing was proven.
+    fn assert_running(&mut self) -> Result<()> {
+        let status = self.0.try_wait()?;
+        ensure!(status.is_none(), "fio ended early: {status:?}");
+        Ok(())
+    }
+
+    /// Every block is one that fio wrote there, whole.
+    fn judge(file: &Path) -> Result<()> {
+        sh(&format!(
+            "fio --name=judge --readonly --bs=4k --rw=read --verify=crc32c --verify_header_seed=0 \
+             --verify_write_sequence=0 --verify_state_load=0 --verify_fatal=1 --filename={}",
+            file.display()
+        ))?;
+        Ok(())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -104,10 +147,24 @@ impl Mounted {
         self.0.join("sequence")
     }
 
+    fn load(&self) -> PathBuf {
+        self.0.join("load")
+    }
+
     fn unmount(self) -> Result<()> {
         sh(&format!("umount {0} && rmdir {0}", self.0.display()))?;
         Ok(())
     }
+}
+
+/// Changes one byte in the middle of a file.
+fn spoil(file: &Path) -> Result<()> {
+    let file = File::options().read(true).write(true).open(file)?;
+    let mut byte = [0];
+    let middle = file.metadata()?.len() / 2 + 2000;
+    file.read_exact_at(&mut byte, middle)?;
+    file.write_all_at(&[!byte[0]], middle)?;
+    Ok(file.sync_all()?)
 }
 
 fn snapshots_while_writing(kind: &Kind) -> Result<()> {
@@ -119,6 +176,7 @@ fn snapshots_while_writing(kind: &Kind) -> Result<()> {
     let mounted = Mounted::new(kind.mount, &origin, place("origin"))?;
     std::fs::write(mounted.file(), vec![0; BLOCK * usize::try_from(SLOTS)?])?;
     File::open(mounted.file())?.sync_all()?;
+    let mut load = Load::start(&mounted.load())?;
     let sequence = Sequence::default();
     let mut marks = Vec::new();
     std::thread::scope(|scope| -> Result<()> {
@@ -142,6 +200,8 @@ fn snapshots_while_writing(kind: &Kind) -> Result<()> {
         sequence.stop.store(true, Ordering::SeqCst);
         writer.join().unwrap()
     })?;
+    load.assert_running()?;
+    drop(load);
     mounted.unmount()?;
     for (round, (synced, begun)) in marks.into_iter().enumerate() {
         let (snapshot, copy) = (format!("web@{round}"), format!("copy{round}"));
@@ -149,11 +209,15 @@ fn snapshots_while_writing(kind: &Kind) -> Result<()> {
         let device = activate(&pool, &copy)?;
         let mounted = Mounted::new(kind.mount, &device, place("copy"))?;
         judge(&mounted.file(), synced, begun).with_context(|| format!("clone {round}"))?;
+        Load::judge(&mounted.load())?;
+        spoil(&mounted.load())?;
+        ensure!(Load::judge(&mounted.load()).is_err(), "a block that fio never wrote passes");
         mounted.unmount()?;
         sh(&format!("{} {}", kind.check, device.display()))?;
         let device = activate_read_only(&pool, &snapshot)?;
         let mounted = Mounted::new(kind.mount_read_only, &device, place("snapshot"))?;
         judge(&mounted.file(), synced, begun).with_context(|| format!("snapshot {round}"))?;
+        Load::judge(&mounted.load())?;
         mounted.unmount()?;
     }
     pool.release()?;
