@@ -1,7 +1,7 @@
 //! The few files of sysfs and proc that tell what a block device is and who uses it.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,8 @@ impl System {
 /// A device's partitions, in the order of their numbers.
 pub(super) fn partitions_of(block_dir: &Path) -> Result<Vec<PartitionFacts>, LayoutError> {
     let mut partitions = Vec::new();
-    for name in list_dir(block_dir)? {
+    // A partition is a directory; the two dozen attributes beside it need not be asked.
+    for name in list(block_dir, |entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))? {
         let child = block_dir.join(&name);
         if let Some(index) = read_number(&child.join("partition"))?
             && let Some(number) = read_device_number(&child.join("dev"))?
@@ -136,12 +137,19 @@ fn unexpected(path: &Path, found: String, expected: &'static str) -> LayoutError
 }
 
 fn list_dir(path: &Path) -> Result<Vec<String>, LayoutError> {
+    list(path, |_| true)
+}
+
+fn list(path: &Path, wanted: impl Fn(&DirEntry) -> bool) -> Result<Vec<String>, LayoutError> {
     let failed = |source| LayoutError::System { path: path.to_owned(), source };
-    let entries = fs::read_dir(path).map_err(failed)?;
-    let name = |entry: io::Result<fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(failed)
-    };
-    entries.map(name).collect()
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if wanted(&entry) {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn list_dir_or_empty(path: &Path) -> Result<Vec<String>, LayoutError> {
