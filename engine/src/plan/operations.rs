@@ -62,10 +62,7 @@ fn copy_steps(pairs: &[(ThinId, ThinId, bool)], record: Record) -> Vec<Step> {
         pairs.iter().filter(|(_, _, active)| *active).map(|(_, origin, _)| *origin).collect();
     active.sort_unstable();
     active.dedup();
-    let mut steps = Vec::with_capacity(pairs.len() + 2 * active.len() + 4);
-    if !active.is_empty() {
-        steps.push(Step::SyncFilesystems(active.clone()));
-    }
+    let mut steps = Vec::with_capacity(pairs.len() + 2 * active.len() + 3);
     steps.extend(active.iter().map(|id| Step::Suspend(*id)));
     steps.extend(pairs.iter().map(|(id, origin, _)| {
         Step::Message(PoolMessage::CreateSnap { id: *id, origin: *origin })

@@ -12,9 +12,6 @@ use crate::units::{Sectors, ThinId};
 /// undone by recovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Flush the filesystems mounted on these thin devices: outside any freeze, so that the freeze
-    /// finds little left to write.
-    SyncFilesystems(Vec<ThinId>),
     /// Freeze the filesystem on a thin device and drain its I/O.
     Suspend(ThinId),
     /// Let a thin device's I/O go on (also the first start of a device that was just loaded).

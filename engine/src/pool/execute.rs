@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 use super::error::PoolError;
 use super::handle::Pool;
 use super::locks::lock;
-use super::mounts::sync_filesystems;
 use super::suspended::Suspended;
 use crate::catalogue::Record;
-use crate::dm::process::{SignalGuard, lock_memory};
+use crate::dm::process::SignalGuard;
 use crate::dm::{DmError, PoolMessage};
 use crate::metadata::prove_devices;
 use crate::plan::{Failure, Operation, Plan, Step, thin_table, unwind};
@@ -91,7 +90,6 @@ impl Pool {
         frozen: &mut Frozen,
     ) -> Result<(), StepError> {
         match step {
-            Step::SyncFilesystems(ids) => self.sync(ids),
             Step::Suspend(id) => self.suspend(*id, frozen),
             Step::Resume(id) => self.resume(*id, frozen),
             Step::Message(message) => self.send(*message),
@@ -114,24 +112,6 @@ impl Pool {
             }
             Step::Commit(record) => self.commit_step(record),
         }
-    }
-
-    fn sync(&self, ids: &[ThinId]) -> Result<(), StepError> {
-        let mut numbers = Vec::with_capacity(ids.len());
-        for id in ids {
-            let name = self.names.thin(*id).map_err(PoolError::from)?;
-            let info = self.dm.info(&name).map_err(dm_failed)?;
-            if info.open_count > 0 {
-                numbers.push(info.number);
-            }
-        }
-        sync_filesystems(&numbers);
-        if !self.memory_locked.swap(true, Ordering::Relaxed) {
-            // Without the privilege or the limit the freeze still works: only swapping on the
-            // frozen device itself could then hold it up.
-            let _ = lock_memory();
-        }
-        Ok(())
     }
 
     fn suspend(&self, id: ThinId, frozen: &mut Frozen) -> Result<(), StepError> {

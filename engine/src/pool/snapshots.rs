@@ -1,18 +1,23 @@
 //! Copies that share blocks: snapshots, groups of them, clones, rollback.
 #![forbid(unsafe_code)]
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
 use super::error::PoolError;
 use super::handle::Pool;
+use super::kernel::ThinDevice;
+use super::mounts::sync_filesystems;
 use super::stacking::first_stacked;
 use super::view::VolumeView;
 use super::volumes::{check_size, now, suspended_elsewhere};
 use crate::block_device::DeviceNumber;
 use crate::catalogue::{GroupTag, SnapshotMember, Volume, VolumeKind, VolumeName};
 use crate::dm::PoolUsage;
+use crate::dm::process::lock_memory;
 use crate::plan::{CloneRequest, Operation, SnapshotRequest, clone, rollback, snapshot};
 use crate::units::Bytes;
 
@@ -57,14 +62,16 @@ impl Pool {
         for origin in &volumes {
             origins.push((origin, self.ready_id(origin)?, self.frozen_by_us_only(origin)?));
         }
+        let active: Vec<&ThinDevice> =
+            origins.iter().filter_map(|(_, _, active)| active.as_ref()).collect();
         let devices: Vec<(VolumeName, DeviceNumber)> = origins
             .iter()
-            .filter_map(|(origin, _, active)| Some((origin.name.clone(), (*active)?)))
+            .filter_map(|(origin, _, active)| Some((origin.name.clone(), active.as_ref()?.number)))
             .collect();
         if let Some((upper, lower)) = first_stacked(&devices) {
             return Err(PoolError::StackedMembers { upper, lower });
         }
-        self.prepare_copy(!devices.is_empty(), members.len())?;
+        self.prepare_copy(&active, members.len())?;
         self.with_ids(members.len(), |ids| {
             let members = members.iter().zip(ids).filter_map(|((origin, name), id)| {
                 let of = origins.iter().find(|(volume, _, _)| &volume.name == origin)?;
@@ -98,8 +105,9 @@ impl Pool {
         self.refuse_taken([name])?;
         let source_id = self.ready_id(&volume)?;
         let _pin = self.locks.pin(source_id);
-        let source_active = self.frozen_by_us_only(&volume)?.is_some();
-        self.prepare_copy(source_active, 1)?;
+        let active = self.frozen_by_us_only(&volume)?;
+        let source_active = active.is_some();
+        self.prepare_copy(active.as_slice(), 1)?;
         self.with_ids(1, |ids| {
             let request = CloneRequest {
                 uuid: Uuid::new_v4(),
@@ -179,10 +187,10 @@ impl Pool {
 
     /// Asks the kernel, not the catalogue, whether an origin is active. One that somebody else
     /// suspended is theirs to resume.
-    fn frozen_by_us_only(&self, volume: &Volume) -> Result<Option<DeviceNumber>, PoolError> {
+    fn frozen_by_us_only(&self, volume: &Volume) -> Result<Option<ThinDevice>, PoolError> {
         match self.thin_device(&self.find(&volume.name)?)? {
             Some(device) if device.suspended => Err(suspended_elsewhere(&volume.name, &device)),
-            Some(device) if device.live => Ok(Some(device.number)),
+            Some(device) if device.live => Ok(Some(device)),
             _ => Ok(None),
         }
     }
@@ -201,14 +209,28 @@ impl Pool {
         Ok(())
     }
 
-    fn prepare_copy(&self, any_active: bool, count: usize) -> Result<(), PoolError> {
-        let operation =
-            if any_active { Operation::SnapshotActive } else { Operation::SnapshotInactive };
-        let usage = self.admit(operation)?;
-        if any_active {
-            self.refuse_without_room(usage.as_ref())?;
+    /// Checks that the pool can take the copies, and makes ready for the freeze of active origins:
+    /// what their filesystems have in memory is written now, so that the freeze finds little left.
+    fn prepare_copy<D: Borrow<ThinDevice>>(
+        &self,
+        active: &[D],
+        count: usize,
+    ) -> Result<(), PoolError> {
+        if active.is_empty() {
+            self.admit(Operation::SnapshotInactive)?;
+            return self.count_snapshots(count);
         }
-        self.count_snapshots(count)
+        let usage = self.admit(Operation::SnapshotActive)?;
+        self.refuse_without_room(usage.as_ref())?;
+        self.count_snapshots(count)?;
+        let open = active.iter().map(Borrow::borrow).filter(|device| device.open_count > 0);
+        sync_filesystems(&open.map(|device| device.number).collect::<Vec<_>>());
+        if !self.memory_locked.swap(true, Ordering::Relaxed) {
+            // Without the privilege or the limit the freeze still works: only swapping on the
+            // frozen device itself could then hold it up.
+            let _ = lock_memory();
+        }
+        Ok(())
     }
 
     fn refuse_without_room(&self, usage: Option<&PoolUsage>) -> Result<(), PoolError> {
