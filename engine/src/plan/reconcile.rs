@@ -70,6 +70,11 @@ pub enum Finding {
         /// What is wrong with it.
         why: String,
     },
+    /// A metadata snapshot that was taken before the pool was last brought up was released.
+    StaleMetadataSnapshot {
+        /// The metadata block of its superblock.
+        block: u64,
+    },
     /// An id that our last writer made and did not record: it will be freed.
     Unclaimed {
         /// Which id.
@@ -111,6 +116,11 @@ impl fmt::Display for Finding {
                 f,
                 "the journal copy on {medium} was damaged ({why}); another copy was used, and the \
                  next write makes it whole again"
+            ),
+            Self::StaleMetadataSnapshot { block } => write!(
+                f,
+                "a metadata snapshot at block {block} had outlived the program that took it; it is \
+                 released"
             ),
             Self::Unclaimed { id } => {
                 write!(f, "thin id {id} was made by an operation that never finished; it is freed")

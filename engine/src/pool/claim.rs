@@ -42,6 +42,11 @@ fn note_holder(pool: Uuid) {
     let _ = fs::write(path, format!("{}\n", std::process::id()));
 }
 
+/// Takes the note back, before the claim goes: after it the note may be the next writer's.
+pub(super) fn forget_holder(pool: Uuid) {
+    let _ = fs::remove_file(note(pool));
+}
+
 fn note(pool: Uuid) -> PathBuf {
     PathBuf::from(format!("/run/thinly/{pool}.writer"))
 }

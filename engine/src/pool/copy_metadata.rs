@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::error::PoolError;
 use super::handle::Pool;
+use super::held_root::HeldRoot;
 use super::located::{Located, linear_segments};
 use super::open::{attach, is_open};
 use super::segmented::Segmented;
-use crate::dm::{Dm, PoolMessage, ThinPoolStatus};
+use crate::dm::{Dm, ThinPoolStatus};
 use crate::layout::Role;
 use crate::metadata::{
     CopyReport, SuperblockState, copy_closed, copy_held, read_held_superblock, read_superblock,
@@ -49,13 +50,10 @@ impl Pool {
             });
         };
         self.announce()?;
-        let send = |message: PoolMessage| {
-            self.dm.message(&self.names.pool_device, &message.to_string()).map(drop)
-        };
-        send(PoolMessage::ReserveMetadataSnap)?;
+        let held = HeldRoot::reserve(self)?;
         let copied = self.copy_held(usage.total_data_blocks, out, progress);
         // Held for as short as the copy takes: what is freed meanwhile stays allocated until here.
-        let released = send(PoolMessage::ReleaseMetadataSnap);
+        let released = held.release();
         let report = copied?;
         released?;
         Ok(report)

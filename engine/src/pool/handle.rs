@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::claim::forget_holder;
 use super::error::PoolError;
 use super::locks::{Locks, lock};
 use crate::block_device::{BlockDevice, DeviceNumber};
@@ -92,6 +93,7 @@ impl Pool {
 
     /// Ends this writer in order. Volumes stay active; the next open may skip recovery.
     pub fn release(self) -> Result<(), PoolError> {
+        forget_holder(self.identity.uuid);
         self.release_epoch()
     }
 

@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod execute;
 mod handle;
+mod held_root;
 mod inspect;
 mod kernel;
 mod links;

@@ -76,7 +76,10 @@ pub(super) fn open(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolErro
     };
     let table = pool_table(&geometry);
     let pool = stack.device(&names.pool_device, &names.role_uuid("pool")?, &table)?;
-    let pool = unreconciled.reconcile(&view, pool, reader, superblock.time)?;
+    let mut pool = unreconciled.reconcile(&view, pool, reader, superblock.time)?;
+    if let Some(block) = superblock.held_root {
+        pool.release_stale_root(block);
+    }
     stack.keep();
     Ok(pool)
 }

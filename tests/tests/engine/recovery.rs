@@ -147,6 +147,34 @@ fn an_id_of_unknown_origin_is_kept_until_a_person_buries_it() -> Result<()> {
 }
 
 #[test]
+fn a_metadata_snapshot_that_outlived_its_owner_is_released() -> Result<()> {
+    let bed = Bed::new(&[1 << 30])?;
+    let directory = tempfile::tempdir()?;
+    let copy =
+        |to: &str| bed.engine.copy_metadata(&bed.pool, &directory.path().join(to), &mut |_, _| {});
+    bed.message("reserve_metadata_snap")?;
+    let held = bed.usage()?.held_root;
+    assert!(held.is_some());
+    // Another tool's: it may be reading it.
+    assert_refused(copy("refused"), &["a metadata snapshot is held already"]);
+    assert_eq!(bed.usage()?.held_root, held);
+    // One that a killed copy of ours noted.
+    let note = format!("/run/thinly/{}.held", bed.attach()?.identity().uuid);
+    std::fs::write(&note, format!("{}\n", held.unwrap_or_default()))?;
+    copy("copied")?;
+    assert_eq!(bed.usage()?.held_root, None);
+    assert!(!std::path::Path::new(&note).exists());
+    // Whoever took one before the pool was brought up is gone.
+    bed.message("reserve_metadata_snap")?;
+    bed.engine.close_pool(&bed.pool)?;
+    let pool = bed.open()?;
+    let told = |finding: &Finding| matches!(finding, Finding::StaleMetadataSnapshot { .. });
+    assert!(pool.findings().iter().any(told), "{:?}", pool.findings());
+    assert_eq!(bed.usage()?.held_root, None);
+    pool.release().map_err(Into::into)
+}
+
+#[test]
 fn an_id_that_is_taken_behind_our_back_is_never_handed_out_and_never_deleted() -> Result<()> {
     let bed = Bed::new(&[1 << 30])?;
     bed.message("create_thin 0")?;
