@@ -66,11 +66,10 @@ fn leftovers(pool: &PoolView) -> Vec<String> {
         ));
     }
     if !pool.orphans.is_empty() {
-        steps.push(
+        steps.push(format!(
             "thin ids that no volume claims are kept, and nothing deletes them by itself: find \
-             out which tool made them"
-                .to_owned(),
-        );
+             out which tool made them, then `thinly pool remove-orphan {name} THIN_ID --yes`"
+        ));
     }
     if let Some(block) = pool.held_root {
         steps.push(format!(

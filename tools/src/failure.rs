@@ -44,10 +44,7 @@ pub enum Failure {
         verb: &'static str,
     },
     /// A verb that destroys data wants its confirmation.
-    #[error(
-        "destroying pool {0:?} deletes all its volumes and snapshots for good; add --yes if that \
-         is what you want"
-    )]
+    #[error("{0} for good; add --yes if that is what you want")]
     NotConfirmed(String),
     /// A file is there already.
     #[error("{path} exists and is not overwritten; move it away or name another file", path = path.display())]

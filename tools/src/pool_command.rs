@@ -1,11 +1,12 @@
 //! `thinly pool ...`.
 #![forbid(unsafe_code)]
 
-use thinly_engine::pool::{CreatePool, Engine, PoolView};
+use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView};
 use thinly_engine::units::TransactionId;
 
 use crate::args::{
-    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRestore, PoolVerb,
+    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan, PoolRestore,
+    PoolVerb,
 };
 use crate::console::Console;
 use crate::failure::Failure;
@@ -26,6 +27,7 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
         PoolVerb::Open(arguments) => open(console, arguments),
         PoolVerb::Close(target) => close(console, &target.pool),
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
+        PoolVerb::RemoveOrphan(arguments) => remove_orphan(console, arguments),
         PoolVerb::CopyMetadata(arguments) => copy_metadata(console, arguments),
     }
 }
@@ -105,12 +107,27 @@ fn close(console: Console, pool: &str) -> Result<(), Failure> {
 
 fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
     if !arguments.yes {
-        return Err(Failure::NotConfirmed(arguments.pool.clone()));
+        let pool = &arguments.pool;
+        return Err(Failure::NotConfirmed(format!(
+            "destroying pool {pool:?} deletes all its volumes and snapshots"
+        )));
     }
     let engine = Engine::new()?;
     let value = PoolJson::from(&engine.view(&arguments.pool)?).destroyed();
     engine.destroy_pool(&arguments.pool)?;
     console.answer(&value, || format!("pool {} is destroyed\n", value.name))
+}
+
+fn remove_orphan(console: Console, arguments: &PoolRemoveOrphan) -> Result<(), Failure> {
+    let id = arguments.thin_id;
+    if !arguments.yes {
+        return Err(Failure::NotConfirmed(format!(
+            "removing thin id {id} deletes whatever it holds, which may be another tool's data,"
+        )));
+    }
+    let remove = |pool: &Pool| Ok(pool.bury_orphan(id)?);
+    session::change(console, &arguments.pool, remove, |()| Ok(()))?;
+    answer(console, Engine::new()?.view(&arguments.pool)?)
 }
 
 fn copy_metadata(console: Console, arguments: &PoolCopyMetadata) -> Result<(), Failure> {

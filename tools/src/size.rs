@@ -1,7 +1,7 @@
 //! Sizes as people write them: `10G`, `1.5TiB`, `500GB`. Read exactly, never through a float.
 #![forbid(unsafe_code)]
 
-use thinly_engine::units::{BlockSize, Bytes, UnitError};
+use thinly_engine::units::{BlockSize, Bytes, ThinId, UnitError};
 use thiserror::Error;
 
 /// What a volume's size is rounded up to: one page, so that no filesystem meets a torn last block.
@@ -87,6 +87,12 @@ pub fn parse_volume_size(text: &str) -> Result<Bytes, SizeError> {
 /// Reads a pool's block size; the kernel's rule is checked, nothing is rounded.
 pub fn parse_block_size(text: &str) -> Result<BlockSize, SizeError> {
     Ok(BlockSize::new(parse_bytes(text)?.to_sectors_exact()?)?)
+}
+
+/// Reads a thin id: a number of 24 bits.
+pub fn parse_thin_id(text: &str) -> Result<ThinId, String> {
+    let number: u32 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    ThinId::new(number).map_err(|error| error.to_string())
 }
 
 fn unit_bytes(unit: &str) -> Option<u64> {

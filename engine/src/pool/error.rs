@@ -136,6 +136,16 @@ pub enum PoolError {
         /// What was asked for.
         name: VolumeName,
     },
+    /// No such orphan.
+    #[error(
+        "thin id {id} of pool {pool} is no orphan; `thinly pool show {pool}` lists the thin ids that no volume claims"
+    )]
+    NoOrphan {
+        /// The pool.
+        pool: PoolName,
+        /// What was asked for.
+        id: ThinId,
+    },
     /// The name is taken.
     #[error("{name:?} exists already in pool {pool}; choose another name")]
     VolumeExists {
@@ -428,7 +438,9 @@ impl PoolError {
     /// The family of this failure.
     pub fn exit_class(&self) -> ExitClass {
         match self {
-            Self::NoPool { .. } | Self::NoVolume { .. } => ExitClass::NotFound,
+            Self::NoPool { .. } | Self::NoVolume { .. } | Self::NoOrphan { .. } => {
+                ExitClass::NotFound
+            }
             Self::PoolExists { .. } | Self::VolumeExists { .. } | Self::AlreadyOpen { .. } => {
                 ExitClass::Exists
             }

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::block_device::{Access, BlockDevice};
-use crate::catalogue::{ApplyError, Record, TombstoneReason};
+use crate::catalogue::{Record, TombstoneReason};
 use crate::dm::block::discard;
 use crate::metadata::{
     DeviceDetails, SuperblockState, highest_mapped_block, maps_only_since, prove_devices,
@@ -159,7 +159,7 @@ impl Pool {
     /// Removes an orphan: by command only, for a person who is sure that nobody needs it.
     pub fn bury_orphan(&self, id: ThinId) -> Result<(), PoolError> {
         if !lock(&self.state).catalogue.orphans().contains(&id) {
-            return Err(ApplyError::NotDead { id }.into());
+            return Err(PoolError::NoOrphan { pool: self.identity.name.clone(), id });
         }
         let reason = TombstoneReason::Unclaimed;
         self.commit(Record::Tombstoned { thin_id: id, reason })

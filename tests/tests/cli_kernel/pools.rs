@@ -157,9 +157,19 @@ fn a_pool_that_moved_on_is_restored_only_when_that_is_accepted() {
     assert!(output.status.success(), "{output:?}");
     let view = json(&["pool", "show", &pool.name]);
     // What the backup does not know is kept, and reported.
-    assert_eq!(view["orphans"].as_array().unwrap().len(), 1, "{view}");
+    let orphans = view["orphans"].as_array().unwrap();
+    assert_eq!(orphans.len(), 1, "{view}");
+    let orphan = orphans[0].to_string();
     json(&["pool", "open", &pool.name]);
     assert_eq!(pool.told("web"), "monday");
+
+    // It goes by command only, and only an orphan goes.
+    let arguments = ["pool", "remove-orphan", &pool.name, &orphan];
+    refused(&arguments, Exit::Refused, &["--yes", &orphan]);
+    refused(&["pool", "remove-orphan", &pool.name, "77", "--yes"], Exit::NotFound, &["77"]);
+    let view = json(&["pool", "remove-orphan", &pool.name, &orphan, "--yes"]);
+    assert_eq!(view["orphans"].as_array().unwrap().len(), 0, "{view}");
+    assert_eq!(view["tombstones"].as_array().unwrap().len(), 0, "{view}");
 }
 
 #[test]

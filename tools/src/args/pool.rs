@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use thinly_engine::units::{BlockSize, Bytes};
+use thinly_engine::units::{BlockSize, Bytes, ThinId};
 
 use crate::name::parse_pool;
-use crate::size::{parse_block_size, parse_bytes};
+use crate::size::{parse_block_size, parse_bytes, parse_thin_id};
 
 /// What can be done with pools.
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,12 @@ pub enum PoolVerb {
     /// Delete a pool with all its volumes and snapshots.
     #[command(after_long_help = "Example:\n  thinly pool destroy p0 --yes")]
     Destroy(PoolDestroy),
+    /// Delete a thin id that no volume claims.
+    ///
+    /// `thinly pool show` lists them. Another tool made them, or they are what a restored
+    /// catalogue does not know; nothing deletes them by itself.
+    #[command(after_long_help = "Example:\n  thinly pool remove-orphan p0 17 --yes")]
+    RemoveOrphan(PoolRemoveOrphan),
     /// Copy dm-thin's own metadata to a file, for offline tools such as `thin_check`.
     ///
     /// The file must not exist yet.
@@ -161,6 +167,20 @@ pub struct PoolDestroy {
     #[arg(value_name = "POOL", value_parser = parse_pool)]
     pub pool: String,
     /// Yes, delete everything that the pool holds.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `thinly pool remove-orphan`.
+#[derive(Debug, Args)]
+pub struct PoolRemoveOrphan {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The thin id.
+    #[arg(value_name = "THIN_ID", value_parser = parse_thin_id)]
+    pub thin_id: ThinId,
+    /// Yes, delete what it holds.
     #[arg(long)]
     pub yes: bool,
 }
