@@ -176,7 +176,8 @@ fn a_pool_that_moved_on_is_restored_only_when_that_is_accepted() {
 fn metadata_is_copied_open_and_closed() {
     let pool = TestPool::new();
     pool.create_filled("web", "monday");
-    let directory = tempfile::tempdir().unwrap();
+    // thin_check reads past the page cache, which a file system in memory has learnt with 6.6 only.
+    let directory = tempfile::tempdir_in("/scratch").unwrap();
     for (name, close) in [("open", false), ("closed", true)] {
         if close {
             json(&["pool", "close", &pool.name]);
