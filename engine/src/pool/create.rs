@@ -12,6 +12,7 @@ use super::error::PoolError;
 use super::kernel::node_of;
 use super::located::{Located, length_of, linear_segments};
 use super::stack::Stack;
+use super::unfinished::refuse_taken_name;
 use super::volumes::now;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::{Catalogue, PoolDevice, PoolIdentity, PoolName, Record};
@@ -60,7 +61,7 @@ struct Member {
 
 /// Makes a pool and leaves it open in the kernel.
 pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolError> {
-    refuse_taken_name(&request.name)?;
+    refuse_taken_name(&**dm, request)?;
     let members = members(request)?;
     let offers: Vec<DeviceOffer> = members.iter().map(|member| member.offer).collect();
     let options = PoolOptions {
@@ -86,14 +87,6 @@ pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolE
         }
     }
     made
-}
-
-fn refuse_taken_name(name: &PoolName) -> Result<(), PoolError> {
-    let scan = scan_labels(&System::default())?;
-    match scan.pools.iter().find(|pool| pool.name == name.as_str()) {
-        Some(pool) => Err(PoolError::PoolExists { pool: name.clone(), uuid: pool.uuid }),
-        None => Ok(()),
-    }
 }
 
 fn members(request: &CreatePool) -> Result<Vec<Member>, PoolError> {

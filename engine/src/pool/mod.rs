@@ -31,6 +31,7 @@ mod snapshots;
 mod stack;
 mod stacking;
 mod suspended;
+mod unfinished;
 mod view;
 mod volumes;
 

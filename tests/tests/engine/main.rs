@@ -9,6 +9,7 @@ mod degraded;
 mod faults;
 mod faulty_dm;
 mod groups;
+mod kills;
 mod life;
 mod reaping;
 mod recovery;

@@ -1,0 +1,311 @@
+//! The program is killed before each of its system calls that can change anything: the next open finds every operation
+//! wholly done or not begun, and needs no person.
+//!
+//! strace sends the signal, so that what is killed is the program as it is shipped, with no fault point compiled in,
+//! and no place can be forgotten. What lies between two such calls leaves nothing behind.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use thinly_engine::pool::{Pool, PoolError, VolumeState};
+use thinly_tests::{Disks, sh};
+
+use crate::support::{Bed, activate, active, fill, gib, holds, mib, name, new_pool_name};
+
+/// The calls that change a device, the kernel's device-mapper or a name in the file system.
+const EFFECTS: &str = "ioctl,pwrite64,pwritev,write,fallocate,fsync,fdatasync,unlink,unlinkat,symlink,symlinkat,\
+                       rename,renameat,renameat2,mkdir,mkdirat,rmdir";
+/// More calls than any operation makes.
+const CALLS_MAX: usize = 1000;
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Killed,
+    Answered,
+}
+
+/// What all attempts together came to.
+#[derive(Debug, Default)]
+struct Tally {
+    operations: usize,
+    killed: usize,
+    acknowledged: usize,
+}
+
+/// Every how many calls one is killed: each in the long run, some in the short one.
+fn stride(short: usize) -> usize {
+    if std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full") { 1 } else { short }
+}
+
+/// Runs the program until it ends or is about to make its `call`-th call of those.
+#[expect(clippy::disallowed_methods, reason = "the test kills the program that it tests")]
+fn attempt(arguments: &[String], call: usize) -> Result<End> {
+    let inject = format!("inject={EFFECTS}:signal=KILL:when={call}");
+    let output = Command::new("strace")
+        .args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={EFFECTS}")])
+        .args(["-e", &inject, "thinly"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    if output.status.signal() == Some(9) || output.status.code() == Some(137) {
+        return Ok(End::Killed);
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}, call {call}: {}: {told}", output.status);
+    Ok(End::Answered)
+}
+
+/// A pool with a volume for each operation, and one that must never change.
+struct Scene {
+    bed: Bed,
+    keeper: PathBuf,
+}
+
+/// An operation as the program is asked for it, and how its effect is taken back.
+struct Operation {
+    arguments: &'static [&'static str],
+    undo: fn(&Pool) -> Result<()>,
+}
+
+/// `@` stands for the pool.
+const OPERATIONS: [Operation; 11] = [
+    Operation {
+        arguments: &["volume", "create", "@/new", "--size", "64M"],
+        undo: |pool| Ok(pool.delete(&name("new"))?),
+    },
+    Operation {
+        arguments: &["volume", "create", "@/copy", "--from", "@/back0", "--size", "96M"],
+        undo: |pool| Ok(pool.delete(&name("copy"))?),
+    },
+    Operation {
+        arguments: &["volume", "activate", "@/fresh"],
+        undo: |pool| {
+            pool.deactivate(&name("fresh"))?;
+            pool.delete(&name("fresh"))?;
+            Ok(pool.create_volume(&name("fresh"), mib(64)).map(drop)?)
+        },
+    },
+    Operation {
+        arguments: &["volume", "activate", "@/idle"],
+        undo: |pool| Ok(pool.deactivate(&name("idle")).map(drop)?),
+    },
+    Operation {
+        arguments: &["volume", "deactivate", "@/busy"],
+        undo: |pool| activate(pool, "busy").map(drop),
+    },
+    Operation {
+        arguments: &["snapshot", "create", "@/keeper", "keeper1"],
+        undo: |pool| Ok(pool.delete(&name("keeper1"))?),
+    },
+    Operation {
+        arguments: &["snapshot", "group", "@", "--name", "g", "keeper=g1", "busy=g2", "idle=g3"],
+        undo: |pool| {
+            ["g1", "g2", "g3"].iter().try_for_each(|member| Ok(pool.delete(&name(member))?))
+        },
+    },
+    Operation { arguments: &["snapshot", "rollback", "@/back", "--to", "back0"], undo: |_| Ok(()) },
+    Operation {
+        arguments: &["volume", "resize", "@/sized", "--size", "128M"],
+        undo: |pool| {
+            pool.deactivate(&name("sized"))?;
+            pool.delete(&name("sized"))?;
+            active(pool, "sized", mib(64)).map(drop)
+        },
+    },
+    Operation {
+        arguments: &["volume", "rename", "@/idle", "other"],
+        undo: |pool| Ok(pool.rename(&name("other"), &name("idle")).map(drop)?),
+    },
+    Operation {
+        arguments: &["volume", "delete", "@/gone"],
+        undo: |pool| {
+            active(pool, "gone", mib(64))?;
+            Ok(pool.deactivate(&name("gone")).map(drop)?)
+        },
+    },
+];
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let bed = Bed::new(&[2 << 30])?;
+        let pool = bed.attach()?;
+        let keeper = active(&pool, "keeper", mib(64))?;
+        fill(&keeper, mib(3), mib(1), 0x77)?;
+        for volume in ["idle", "back", "gone"] {
+            let device = active(&pool, volume, mib(64))?;
+            fill(&device, mib(0), mib(1), 1)?;
+            pool.deactivate(&name(volume))?;
+        }
+        active(&pool, "busy", mib(64))?;
+        active(&pool, "sized", mib(64))?;
+        pool.create_volume(&name("fresh"), mib(64))?;
+        pool.snapshot(&name("back"), &name("back0"))?;
+        pool.release()?;
+        Ok(Self { bed, keeper })
+    }
+
+    fn arguments(&self, operation: &[&str]) -> Vec<String> {
+        operation.iter().map(|word| word.replace('@', &self.bed.pool)).collect()
+    }
+
+    /// What a user sees of the pool's volumes.
+    fn listing(&self) -> Result<Vec<String>> {
+        let volumes = self.bed.engine.volumes(&self.bed.pool)?;
+        let line = |volume: &thinly_engine::pool::VolumeView| {
+            let origin = volume.origin_name.as_ref().map_or("-", |origin| origin.as_str());
+            format!("{} {} {:?} {origin}", volume.name, volume.virtual_bytes, volume.state)
+        };
+        Ok(volumes.iter().map(line).collect())
+    }
+
+    /// What the next one to come along does, and what must hold then.
+    fn recover(&self) -> Result<()> {
+        let pool = match self.bed.engine.attach(&self.bed.pool) {
+            Err(PoolError::NotOpen { .. }) => self.bed.open()?,
+            other => other?,
+        };
+        ensure!(pool.view()?.orphans.is_empty(), "orphans: {:?}", pool.findings());
+        pool.reap(&mut |_| {})?;
+        pool.release()?;
+        self.bed.assert_nothing_suspended()?;
+        self.bed.assert_ids_are_named()
+    }
+
+    fn undo(&self, operation: &Operation) -> Result<()> {
+        let pool = self.bed.attach()?;
+        (operation.undo)(&pool)?;
+        pool.reap(&mut |_| {})?;
+        Ok(pool.release()?)
+    }
+
+    /// Kills the operation at every call, and lets it end at last.
+    fn sweep(&self, operation: &Operation, tally: &mut Tally) -> Result<()> {
+        let arguments = self.arguments(operation.arguments);
+        let before = self.listing()?;
+        ensure!(attempt(&arguments, CALLS_MAX)? == End::Answered);
+        let after = self.listing()?;
+        self.undo(operation)?;
+        ensure!(self.listing()? == before, "{arguments:?} is not undone: {:?}", self.listing()?);
+        for call in (1..CALLS_MAX).step_by(stride(7)) {
+            let end = attempt(&arguments, call)?;
+            self.recover().with_context(|| format!("{arguments:?}, killed at call {call}"))?;
+            let found = self.listing()?;
+            let is_done = found == after;
+            ensure!(is_done || found == before, "{arguments:?}, call {call}: {found:?}");
+            ensure!(is_done || end == End::Killed, "{arguments:?} was answered and is not there");
+            ensure!(holds(&self.keeper, mib(3), mib(1), 0x77)?, "{arguments:?} lost data");
+            tally.killed += usize::from(end == End::Killed);
+            if is_done {
+                self.undo(operation)?;
+            }
+            if end == End::Answered {
+                tally.operations += 1;
+                tally.acknowledged += 1;
+                return Ok(());
+            }
+        }
+        bail!("{arguments:?} never ends");
+    }
+
+    /// Metadata that Debian's tool finds sound, and no byte changed in what nobody wrote to.
+    fn judge(self) -> Result<()> {
+        let pool = self.bed.attach()?;
+        for (volume, byte) in [("idle", 1), ("back", 1), ("back0", 1)] {
+            let view = pool.activate(&name(volume), thinly_engine::pool::VolumeAccess::ReadOnly)?;
+            let device = view.device.context("no device")?;
+            ensure!(holds(&device, mib(0), mib(1), byte)?, "{volume} has lost its data");
+            pool.deactivate(&name(volume))?;
+        }
+        pool.release()?;
+        let file = format!("/scratch/{}.metadata", self.bed.pool);
+        self.bed.engine.close_pool(&self.bed.pool)?;
+        self.bed.engine.copy_metadata(&self.bed.pool, file.as_ref(), &mut |_, _| {})?;
+        sh(&format!("thin_check {file}; rm {file}"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_kill_at_any_call_leaves_an_operation_done_or_not_begun() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut tally = Tally::default();
+    for operation in &OPERATIONS {
+        scene.sweep(operation, &mut tally)?;
+    }
+    scene.judge()?;
+    println!(
+        "proof kills: operations={} killed={} acknowledged={} lost=0 leaked=0 suspended=0",
+        tally.operations, tally.killed, tally.acknowledged
+    );
+    Ok(())
+}
+
+/// Closing and opening: whatever the kill left, the next open or close goes on with it.
+#[test]
+fn a_kill_at_any_call_of_open_and_close_is_made_up_for_by_the_next() -> Result<()> {
+    let scene = Scene::new()?;
+    let pool = scene.bed.pool.clone();
+    let mut killed = 0;
+    for verb in ["close", "open"] {
+        let arguments = scene.arguments(&["pool", verb, "@"]);
+        for call in (1..CALLS_MAX).step_by(stride(11)) {
+            if verb == "open" {
+                scene.bed.engine.close_pool(&pool)?;
+            }
+            let end = attempt(&arguments, call)?;
+            scene.recover().with_context(|| format!("pool {verb}, killed at call {call}"))?;
+            let volumes = scene.bed.engine.volumes(&pool)?;
+            ensure!(volumes.len() == 8, "pool {verb}, call {call}: {volumes:?}");
+            ensure!(volumes.iter().all(|volume| volume.state != VolumeState::Lost));
+            if end == End::Answered {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    scene.judge()?;
+    println!(
+        "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
+    );
+    Ok(())
+}
+
+/// Creating a pool and destroying it: asked again, the same command ends what the kill began.
+#[test]
+fn a_kill_at_any_call_of_creating_and_destroying_is_made_up_for_by_asking_again() -> Result<()> {
+    let disks = Disks::new(&[gib(1).get()])?;
+    let engine = thinly_engine::pool::Engine::new()?;
+    let disk = disks[0].display().to_string();
+    let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (mut killed, mut call) = (0, 1);
+    loop {
+        let pool = new_pool_name();
+        let create = own(&["pool", "create", &pool, &disk, "--raw", "--force"]);
+        let made = attempt(&create, call)?;
+        if made == End::Killed {
+            // Killed early there is nothing to force; killed late the pool is there.
+            let again = attempt(&create, CALLS_MAX);
+            ensure!(again.is_ok() || engine.attach(&pool).is_ok(), "call {call}: {again:?}");
+        }
+        let destroy = own(&["pool", "destroy", &pool, "--yes"]);
+        let unmade = attempt(&destroy, call)?;
+        if unmade == End::Killed && engine.view(&pool).is_ok() {
+            engine.destroy_pool(&pool).with_context(|| format!("destroy, call {call}"))?;
+        }
+        let left =
+            sh(&format!("wipefs --noheadings {disk}; ls /sys/block/$(basename {disk})/holders"))?;
+        ensure!(left.is_empty(), "call {call} leaves {left}");
+        if (made, unmade) == (End::Answered, End::Answered) {
+            break;
+        }
+        killed += usize::from(made == End::Killed) + usize::from(unmade == End::Killed);
+        call += stride(19);
+    }
+    println!(
+        "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
+    );
+    Ok(())
+}
