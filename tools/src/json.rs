@@ -10,8 +10,8 @@ use serde::Serialize;
 use thinly_engine::catalogue::VolumeKind;
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    DeviceView, PoolState, PoolView, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeState,
-    VolumeView,
+    DeviceView, PoolState, PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage,
+    VolumeState, VolumeView,
 };
 use thinly_engine::units::ThinId;
 use uuid::Uuid;
@@ -103,6 +103,35 @@ pub struct SalvagedJson {
     pub thin_id: u32,
     pub virtual_bytes: u64,
     pub filesystem: Option<String>,
+}
+
+/// What a repair found and did.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct RepairJson {
+    pub pool: String,
+    pub damage: Option<String>,
+    pub needs_check: bool,
+    pub tool: Option<String>,
+    pub repaired: bool,
+    pub device_count: Option<usize>,
+    pub lost: Vec<String>,
+}
+
+impl RepairJson {
+    /// The report on a pool.
+    #[must_use]
+    pub fn new(pool: &str, report: &RepairReport) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            damage: report.damage.clone(),
+            needs_check: report.needs_check,
+            tool: report.tool.clone(),
+            repaired: report.swapped,
+            device_count: report.device_count,
+            lost: report.lost.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// A file that was written or read.

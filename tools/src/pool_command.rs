@@ -1,17 +1,17 @@
 //! `thinly pool ...`.
 #![forbid(unsafe_code)]
 
-use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView};
+use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView, RepairRequest};
 use thinly_engine::units::TransactionId;
 
 use crate::args::{
-    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan, PoolRestore,
-    PoolVerb,
+    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan, PoolRepair,
+    PoolRestore, PoolVerb,
 };
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::file;
-use crate::json::{FileJson, PoolJson, SalvagedJson};
+use crate::json::{FileJson, PoolJson, RepairJson, SalvagedJson};
 use crate::progress::Progress;
 use crate::render;
 use crate::session;
@@ -27,6 +27,7 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
         PoolVerb::Open(arguments) => open(console, arguments),
         PoolVerb::Close(target) => close(console, &target.pool),
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
+        PoolVerb::Repair(arguments) => repair(console, arguments),
         PoolVerb::RemoveOrphan(arguments) => remove_orphan(console, arguments),
         PoolVerb::CopyMetadata(arguments) => copy_metadata(console, arguments),
     }
@@ -116,6 +117,13 @@ fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
     let value = PoolJson::from(&engine.view(&arguments.pool)?).destroyed();
     engine.destroy_pool(&arguments.pool)?;
     console.answer(&value, || format!("pool {} is destroyed\n", value.name))
+}
+
+fn repair(console: Console, arguments: &PoolRepair) -> Result<(), Failure> {
+    let request = RepairRequest { apply: arguments.yes, accept_loss: arguments.accept_loss };
+    let report = Engine::new()?.repair(&arguments.pool, request)?;
+    let value = RepairJson::new(&arguments.pool, &report);
+    console.answer(&value, || render::repair_page(&arguments.pool, &report))
 }
 
 fn remove_orphan(console: Console, arguments: &PoolRemoveOrphan) -> Result<(), Failure> {

@@ -3,7 +3,9 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::VolumeKind;
-use thinly_engine::pool::{PoolView, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView};
+use thinly_engine::pool::{
+    PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView,
+};
 use thinly_engine::units::{Bytes, ThinId};
 
 use crate::advice::advice;
@@ -135,6 +137,27 @@ pub fn pool_page(pool: &PoolView) -> String {
     page.push_str(&section("Thin ids waiting to be freed", id_line(&pool.tombstones)));
     page.push_str(&section("Thin ids that no volume claims", id_line(&pool.orphans)));
     page.push_str(&section("What to do", advice(pool).into_iter()));
+    page
+}
+
+/// What a repair found, did, and leaves to do.
+pub fn repair_page(pool: &str, report: &RepairReport) -> String {
+    let next = match (report.is_needed(), report.swapped, &report.tool) {
+        (false, _, _) => "nothing: the metadata is sound".to_owned(),
+        (true, true, _) => format!("bring the pool up with `thinly pool open {pool}`"),
+        (true, false, Some(_)) => format!("repair it with `thinly pool repair {pool} --yes`"),
+        (true, false, None) => "install thin_repair (thin-provisioning-tools) first".to_owned(),
+    };
+    let devices = report.device_count.map_or_else(nothing, |count| count.to_string());
+    let mut page = pairs(&[
+        ("Damage", report.damage.clone().unwrap_or_else(|| "none".to_owned())),
+        ("Needs check", if report.needs_check { "yes" } else { "no" }.to_owned()),
+        ("Thin devices", devices),
+        ("thin_repair", report.tool.clone().unwrap_or_else(|| "not installed".to_owned())),
+        ("Repaired", if report.swapped { "yes" } else { "no" }.to_owned()),
+        ("What to do", next),
+    ]);
+    page.push_str(&section("Volumes lost", report.lost.iter().map(ToString::to_string)));
     page
 }
 

@@ -8,6 +8,7 @@ use super::name::VolumeName;
 use super::record::{Record, SnapshotMember};
 use super::state::{Catalogue, Epoch};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
+use crate::layout::Role;
 use crate::units::{Bytes, ThinId};
 
 /// A record that contradicts the state. On the live path it is a user's mistake (a name taken
@@ -71,6 +72,17 @@ pub enum ApplyError {
         /// The epoch in the record.
         found: u64,
     },
+    /// No spare region that the metadata could move to.
+    #[error(
+        "the pool has {has} extents of spare metadata and needs {needed}; restore a copy of the \
+         metadata instead"
+    )]
+    NoSpare {
+        /// Extents of the spare region.
+        has: u64,
+        /// Extents of the metadata.
+        needed: u64,
+    },
     /// The first record of a checkpoint is not the pool's identity, or comes twice.
     #[error("the pool's identity stands in the wrong place of the journal")]
     Identity,
@@ -82,6 +94,7 @@ impl Catalogue {
         match record {
             Record::PoolCreated(_) => Err(ApplyError::Identity),
             Record::DeviceAdded(_) | Record::SegmentsAdded(_) => Ok(()),
+            Record::MetadataSwapped => self.check_spare(),
             Record::Opened { epoch, .. } => check_epoch(self.epoch.number() + 1, *epoch),
             Record::Released { epoch, .. } => check_epoch(self.epoch.number(), *epoch),
             Record::VolumeCreated { uuid, name, .. } => self.check_new(*uuid, name),
@@ -131,6 +144,7 @@ impl Catalogue {
             Record::PoolCreated(_) => {}
             Record::DeviceAdded(device) => self.devices.push(device),
             Record::SegmentsAdded(segments) => self.segments.extend(segments),
+            Record::MetadataSwapped => self.swap_metadata(),
             Record::Opened { epoch, from, to } => self.epoch = Epoch::Opened { epoch, from, to },
             Record::Released { epoch, transaction_id } => {
                 self.epoch = Epoch::Released { epoch, transaction_id };
@@ -154,6 +168,25 @@ impl Catalogue {
             volume_change => self.apply_to_volume(volume_change),
         }
         Ok(())
+    }
+
+    fn check_spare(&self) -> Result<(), ApplyError> {
+        let length = |role| {
+            let of_role = self.segments.iter().filter(|segment| segment.role == role);
+            of_role.map(|segment| segment.count.get()).sum::<u64>()
+        };
+        let (has, needed) = (length(Role::MetadataSpare), length(Role::Metadata));
+        if needed > 0 && has >= needed { Ok(()) } else { Err(ApplyError::NoSpare { has, needed }) }
+    }
+
+    fn swap_metadata(&mut self) {
+        for segment in &mut self.segments {
+            segment.role = match segment.role {
+                Role::Metadata => Role::MetadataSpare,
+                Role::MetadataSpare => Role::Metadata,
+                other => other,
+            };
+        }
     }
 
     fn apply_to_volume(&mut self, record: Record) {

@@ -115,6 +115,7 @@ fn volume_records() -> Vec<Record> {
             thin: ThinState::Ready(id(4)),
             content: Content::Touched,
         }),
+        Record::MetadataSwapped,
     ]
 }
 

@@ -188,6 +188,8 @@ pub enum Record {
     },
     /// A whole volume: a line of a checkpoint, never a change.
     Checkpointed(Volume),
+    /// The spare region holds the repaired metadata: it and the metadata region change their roles.
+    MetadataSwapped,
 }
 
 /// A record that cannot be read.

@@ -73,7 +73,14 @@ fn verify(out: &File, origin: &str) -> Result<Option<MetadataError>, MetadataErr
     let name = format!("the copy of {origin}");
     let read = |source| MetadataError::ReadImage { path: name.clone().into(), block: 0, source };
     let copy = out.try_clone().and_then(|file| ImageFile::from_file(file, Path::new(&name)));
-    match check(&copy.map_err(read)?) {
+    first_damage(&copy.map_err(read)?)
+}
+
+/// Reads every node of a closed pool's metadata once; gives the first damage.
+///
+/// Memory: as [`copy_closed`] needs for reading back.
+pub fn first_damage(source: &dyn BlockSource) -> Result<Option<MetadataError>, MetadataError> {
+    match check(source) {
         Ok(()) => Ok(None),
         Err(damage @ (MetadataError::Node { .. } | MetadataError::Superblock { .. })) => {
             Ok(Some(damage))

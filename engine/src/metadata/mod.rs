@@ -28,7 +28,7 @@ mod space_map_writer;
 mod superblock;
 mod tree_writer;
 
-pub use copy::{CopyReport, copy_closed};
+pub use copy::{CopyReport, copy_closed, first_damage};
 pub use details::{DeviceDetails, device_details, list_devices};
 pub use error::{KeyRange, MetadataError, Tree};
 pub use fault::{NodeFault, SuperblockFault};
@@ -37,7 +37,9 @@ pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblo
 pub use rebuild::copy_held;
 pub use source::{BlockSource, ImageFile};
 pub use space_map::SpaceMapRoot;
-pub use superblock::{Superblock, SuperblockState, read_held_superblock, read_superblock};
+pub use superblock::{
+    Superblock, SuperblockState, read_held_superblock, read_superblock, set_transaction_id,
+};
 
 #[cfg(test)]
 mod fixture;

@@ -161,6 +161,12 @@ pub(super) fn make_live(bytes: &mut [u8], data: &SpaceMapRoot, metadata: &SpaceM
     BlockKind::Superblock.seal(bytes);
 }
 
+/// Gives a superblock another transaction id: a repair that had to invent one knows no better than the journal.
+pub fn set_transaction_id(bytes: &mut [u8], id: TransactionId) {
+    put_u64(bytes, TRANSACTION_ID, id.get());
+    BlockKind::Superblock.seal(bytes);
+}
+
 /// Reads and checks block 0.
 pub fn read_superblock(source: &dyn BlockSource) -> Result<SuperblockState, MetadataError> {
     let bytes = source.read_block(SUPERBLOCK_LOCATION)?;

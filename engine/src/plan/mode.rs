@@ -50,8 +50,8 @@ impl Health {
                 "free metadata blocks, or reopen the pool: `thinly pool close` and `open`"
             }
             Self::NeedsCheck => {
-                "close the pool, copy its metadata with `thinly pool copy-metadata`, check the copy \
-                 with thin_check and repair before writing"
+                "close the pool, look at it with `thinly pool repair`, repair it with `--yes`, and \
+                 open it again"
             }
             Self::Failed => {
                 "close the pool, check its disks and the kernel log, then open it again"

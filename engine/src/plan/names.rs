@@ -23,6 +23,8 @@ pub struct DeviceNames {
     pub journal: DmName,
     /// The linear over the metadata's extents.
     pub metadata: DmName,
+    /// The linear over the spare metadata's extents, only while a repair writes it.
+    pub spare: DmName,
     /// The linear over the data's extents.
     pub data: DmName,
     /// The thin-pool.
@@ -37,6 +39,7 @@ impl DeviceNames {
             pool,
             journal: name("journal")?,
             metadata: name("meta")?,
+            spare: name("spare")?,
             data: name("data")?,
             pool_device: name("pool")?,
         })
@@ -60,7 +63,7 @@ impl DeviceNames {
         format!("thinly-{}-", short(self.pool))
     }
 
-    /// The uuid of one of the pool's own devices: `journal`, `meta`, `data` or `pool`.
+    /// The uuid of one of the pool's own devices: `journal`, `meta`, `spare`, `data` or `pool`.
     pub fn role_uuid(&self, role: &str) -> Result<DmUuid, NameError> {
         DmUuid::new(format!("{UUID_PREFIX}{}-{role}", self.pool))
     }

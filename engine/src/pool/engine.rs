@@ -11,6 +11,7 @@ use super::create::{CreatePool, create};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
+use super::repair::{RepairReport, RepairRequest, repair};
 use super::salvage::{SalvageReport, salvage};
 use super::view::{PoolView, VolumeView};
 use super::{close, inspect, open};
@@ -98,6 +99,11 @@ impl Engine {
         accept: Option<TransactionId>,
     ) -> Result<RestoreReport, PoolError> {
         restore(&self.dm, &Located::find(pool)?, backup, accept)
+    }
+
+    /// Looks at the dm-thin metadata of a closed pool, and repairs it onto the spare region when asked to.
+    pub fn repair(&self, pool: &str, request: RepairRequest) -> Result<RepairReport, PoolError> {
+        repair(&self.dm, &Located::find(pool)?, request)
     }
 
     /// Rebuilds the catalogue of a closed pool whose journal cannot be read.

@@ -136,6 +136,44 @@ pub enum PoolError {
         /// What was asked for.
         name: VolumeName,
     },
+    /// A repair needs the pool closed.
+    #[error(
+        "pool {pool} is open, and its metadata cannot be repaired under the kernel; run `thinly pool close {pool}` first"
+    )]
+    RepairOpen {
+        /// The pool.
+        pool: String,
+    },
+    /// The program that repairs is not there.
+    #[error(
+        "thin_repair is not installed, and pool {pool} cannot be repaired without it; install thin-provisioning-tools and run this again"
+    )]
+    NoRepairTool {
+        /// The pool.
+        pool: String,
+    },
+    /// The program that repairs failed.
+    #[error(
+        "{tool} cannot repair the metadata of pool {pool}: {problem}; nothing was changed. Restore a copy of the metadata, or look at `thinly pool copy-metadata {pool} FILE` with thin_dump --repair"
+    )]
+    RepairFailed {
+        /// The pool.
+        pool: String,
+        /// The program.
+        tool: &'static str,
+        /// What it said.
+        problem: String,
+    },
+    /// Repaired metadata lacks volumes.
+    #[error(
+        "the repaired metadata of pool {pool} lacks these volumes: {volumes}; nothing was changed. Restore a copy of the metadata if there is one, or accept the loss with --accept-loss"
+    )]
+    RepairLoses {
+        /// The pool.
+        pool: String,
+        /// Their names.
+        volumes: String,
+    },
     /// No such orphan.
     #[error(
         "thin id {id} of pool {pool} is no orphan; `thinly pool show {pool}` lists the thin ids that no volume claims"
@@ -448,6 +486,7 @@ impl PoolError {
             | Self::VolumeInUse { .. }
             | Self::VolumeActive { .. }
             | Self::OriginSuspended { .. }
+            | Self::RepairOpen { .. }
             | Self::DeviceInUse { .. } => ExitClass::InUse,
             Self::Incomplete { .. }
             | Self::JournalMissing { .. }
@@ -458,6 +497,8 @@ impl PoolError {
             | Self::VolumeLost { .. }
             | Self::Replay(_)
             | Self::Metadata(_)
+            | Self::RepairFailed { .. }
+            | Self::RepairLoses { .. }
             | Self::BadBackup { .. } => ExitClass::Damaged,
             Self::Refused(_)
             | Self::WentDegraded { .. }
@@ -466,7 +507,7 @@ impl PoolError {
             Self::ThinIdsExhausted { .. }
             | Self::SnapshotLifetime { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
-            Self::Unsupported(_) => ExitClass::Unsupported,
+            Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),
             Self::Device(error) => class_of_device(error),

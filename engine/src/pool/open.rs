@@ -17,9 +17,10 @@ use super::handle::{Pool, State};
 use super::kernel::node_of;
 use super::located::{Located, length_of, linear_segments};
 use super::locks::Locks;
+use super::repair::mend_labels;
 use super::stack::Stack;
 use crate::block_device::{Access, BlockDevice, DeviceNumber};
-use crate::catalogue::{Catalogue, Epoch, IdAllocator};
+use crate::catalogue::{Catalogue, Epoch, IdAllocator, Record};
 use crate::dm::{Dm, ListedDevice, ThinPoolStatus};
 use crate::journal::{CopyState, Journal, Loaded, Media, Options, Position, Tail as JournalTail};
 use crate::layout::Role;
@@ -56,6 +57,7 @@ pub(super) fn open(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolErro
     let unreconciled = UnreconciledPool::read(dm, located, number)?;
     let catalogue = &unreconciled.catalogue;
     located.require_complete(catalogue)?;
+    mend_labels(located, catalogue)?;
     let metadata_segments = linear_segments(catalogue, Role::Metadata)?;
     let metadata_uuid = names.role_uuid("meta")?;
     let metadata = stack.linear(located, &names.metadata, &metadata_uuid, &metadata_segments)?;
@@ -103,6 +105,16 @@ pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolEr
     let pool = dm.info(&names.pool_device)?.number;
     let view = unreconciled.view_of_live(&reader)?;
     unreconciled.reconcile(&view, pool, reader, superblock.time)
+}
+
+/// Appends a record to the journal of a closed pool, whose linear `journal` is.
+pub(super) fn amend(
+    dm: &Arc<dyn Dm>,
+    located: &Located,
+    journal: DeviceNumber,
+    record: Record,
+) -> Result<Catalogue, PoolError> {
+    UnreconciledPool::read(dm, located, journal)?.amend(record)
 }
 
 /// Whether the thin-pool is live in the kernel.
@@ -190,6 +202,19 @@ impl<'a> UnreconciledPool<'a> {
         let Loaded { payloads, position } = crate::journal::load(&*media, located.uuid())?;
         let catalogue = Catalogue::replay(payloads.iter().map(Vec::as_slice))?;
         Ok(Self { dm: Arc::clone(dm), located, media, catalogue, position })
+    }
+
+    /// Makes one record durable without bringing the pool up; gives the catalogue with it.
+    fn amend(mut self, record: Record) -> Result<Catalogue, PoolError> {
+        self.catalogue.check(&record)?;
+        let journal = Journal::resume(self.media, &self.position, Options::default())?;
+        if journal.needs_checkpoint() {
+            let records = self.catalogue.checkpoint();
+            journal.begin_checkpoint()?.write(records.iter().map(Record::encode))?;
+        }
+        journal.commit(record.encode())?;
+        self.catalogue.apply(record)?;
+        Ok(self.catalogue)
     }
 
     const fn tail(&self) -> Tail {

@@ -9,7 +9,7 @@ use super::error::PoolError;
 use super::kernel::node_of;
 use super::located::Located;
 use crate::block_device::DeviceNumber;
-use crate::dm::{Dm, DmName, DmUuid, TableLine, TableSlot};
+use crate::dm::{Dm, DmName, DmUuid, TableLine, TableSlot, Target};
 use crate::layout::LinearSegment;
 use crate::plan::linear_table;
 
@@ -86,6 +86,7 @@ impl Stack {
                 live.start != table.start
                     || live.length != table.length
                     || live.target.kind() != table.target.kind()
+                    || (matches!(table.target, Target::Linear(_)) && live.target != table.target)
             });
         if wrong {
             return Err(PoolError::BadLabels {

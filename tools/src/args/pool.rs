@@ -58,6 +58,14 @@ pub enum PoolVerb {
     /// Delete a pool with all its volumes and snapshots.
     #[command(after_long_help = "Example:\n  thinly pool destroy p0 --yes")]
     Destroy(PoolDestroy),
+    /// Look at a closed pool's dm-thin metadata, and repair it.
+    ///
+    /// Without --yes nothing is written: the command says what it found and what it would do. A
+    /// repair rebuilds the metadata with `thin_repair` onto the pool's spare region, checks the result
+    /// there, and swaps the two regions in one step; the damaged metadata becomes the spare.
+    #[command(after_long_help = "Example:\n  thinly pool close p0\n  thinly pool repair p0\n  \
+            thinly pool repair p0 --yes\n  thinly pool open p0")]
+    Repair(PoolRepair),
     /// Delete a thin id that no volume claims.
     ///
     /// `thinly pool show` lists them. Another tool made them, or they are what a restored
@@ -169,6 +177,20 @@ pub struct PoolDestroy {
     /// Yes, delete everything that the pool holds.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `thinly pool repair`.
+#[derive(Debug, Args)]
+pub struct PoolRepair {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// Yes, repair it.
+    #[arg(long)]
+    pub yes: bool,
+    /// Go on although the repaired metadata lacks volumes.
+    #[arg(long, requires = "yes")]
+    pub accept_loss: bool,
 }
 
 /// `thinly pool remove-orphan`.

@@ -1,0 +1,255 @@
+//! Repair of a closed pool's dm-thin metadata: rebuilt onto the spare region, looked at there, then swapped in by one
+//! record of the journal. The damaged metadata is never written to; it becomes the spare.
+//!
+//! Crash argument: until the record is durable the pool is what it was, and what is on the spare region is nobody's.
+//! After it, the labels still name the old places; only a salvage believes them, and the next open mends them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use super::claim::claim;
+use super::error::PoolError;
+use super::kernel::node_of;
+use super::located::{Located, linear_segments};
+use super::open::{amend, is_open, require_superblock};
+use super::segmented::Segmented;
+use super::stack::{Stack, remove};
+use crate::aligned::AlignedBuffer;
+use crate::block_device::{Access, BlockDevice};
+use crate::catalogue::{Catalogue, Record, ThinState, VolumeName};
+use crate::dm::Dm;
+use crate::layout::{Label, Role, Segment, write_labels};
+use crate::metadata::{
+    DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
+    set_transaction_id,
+};
+use crate::units::ThinId;
+
+/// The program that rebuilds metadata, of Debian's thin-provisioning-tools.
+const TOOL: &str = "thin_repair";
+
+/// The length of a superblock.
+const METADATA_BLOCK: usize = 4096;
+
+/// What a repair may do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RepairRequest {
+    /// Whether anything is written; without it the pool is only looked at.
+    pub apply: bool,
+    /// Whether volumes may be lost whose thin ids are not in the repaired metadata.
+    pub accept_loss: bool,
+}
+
+/// What a repair found, and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairReport {
+    /// The first damage in the metadata.
+    pub damage: Option<String>,
+    /// Whether the kernel wants the metadata checked before it writes again.
+    pub needs_check: bool,
+    /// The version of `thin_repair`; `None` when it is not installed.
+    pub tool: Option<String>,
+    /// Whether the repaired metadata was swapped in.
+    pub swapped: bool,
+    /// Thin devices in the repaired metadata; before the repair, in the damaged one, if it can be read.
+    pub device_count: Option<usize>,
+    /// Volumes whose thin ids are not among them.
+    pub lost: Vec<VolumeName>,
+}
+
+impl RepairReport {
+    /// Whether there is anything to repair.
+    pub const fn is_needed(&self) -> bool {
+        self.damage.is_some() || self.needs_check
+    }
+}
+
+/// Looks at a closed pool's metadata, and repairs it when asked to.
+pub(super) fn repair(
+    dm: &Arc<dyn Dm>,
+    located: &Located,
+    request: RepairRequest,
+) -> Result<RepairReport, PoolError> {
+    located.require_live()?;
+    if is_open(&**dm, located)? {
+        return Err(PoolError::RepairOpen { pool: located.found.name.clone() });
+    }
+    let (catalogue, _) = located.read_catalogue()?;
+    located.require_complete(&catalogue)?;
+    let mut report = examine(located, &catalogue)?;
+    if request.apply && report.is_needed() {
+        if report.tool.is_none() {
+            return Err(PoolError::NoRepairTool { pool: located.found.name.clone() });
+        }
+        rebuild_and_swap(dm, located, &catalogue, request.accept_loss, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn examine(located: &Located, catalogue: &Catalogue) -> Result<RepairReport, PoolError> {
+    let metadata = Segmented::open(located, &linear_segments(catalogue, Role::Metadata)?)?;
+    let mut report = RepairReport {
+        damage: None,
+        needs_check: false,
+        tool: tool_version(),
+        swapped: false,
+        device_count: None,
+        lost: Vec::new(),
+    };
+    match read_superblock(&metadata) {
+        Ok(SuperblockState::Valid(superblock)) => {
+            report.needs_check = superblock.needs_check;
+            report.damage = first_damage(&metadata)?.map(|damage| damage.to_string());
+            match list_devices(&metadata, &superblock) {
+                Ok(devices) => {
+                    report.lost = lost(catalogue, &devices);
+                    report.device_count = Some(devices.len());
+                }
+                Err(damage) => note_damage(&mut report, damage)?,
+            }
+        }
+        Ok(SuperblockState::Blank) => report.damage = Some("the superblock is blank".to_owned()),
+        Err(damage) => note_damage(&mut report, damage)?,
+    }
+    Ok(report)
+}
+
+/// Damage is what a repair is for; a disk that cannot be read is not.
+fn note_damage(report: &mut RepairReport, error: MetadataError) -> Result<(), PoolError> {
+    match error {
+        MetadataError::Node { .. } | MetadataError::Superblock { .. } => {
+            report.damage.get_or_insert_with(|| error.to_string());
+            Ok(())
+        }
+        error => Err(error.into()),
+    }
+}
+
+fn lost(catalogue: &Catalogue, devices: &BTreeMap<ThinId, DeviceDetails>) -> Vec<VolumeName> {
+    let missing = catalogue
+        .volumes()
+        .filter(|volume| matches!(volume.thin, ThinState::Ready(id) if !devices.contains_key(&id)));
+    missing.map(|volume| volume.name.clone()).collect()
+}
+
+fn rebuild_and_swap(
+    dm: &Arc<dyn Dm>,
+    located: &Located,
+    catalogue: &Catalogue,
+    accept_loss: bool,
+    report: &mut RepairReport,
+) -> Result<(), PoolError> {
+    catalogue.check(&Record::MetadataSwapped)?;
+    let names = &located.names;
+    // A crash may have left linears over the old places; no later open may find them.
+    for name in [&names.pool_device, &names.data, &names.metadata, &names.spare, &names.journal] {
+        remove(&**dm, name)?;
+    }
+    let mut stack = Stack::new(Arc::clone(dm));
+    let journal_uuid = names.role_uuid("journal")?;
+    let journal =
+        stack.linear(located, &names.journal, &journal_uuid, &located.journal_segments()?)?;
+    let claimed = claim(located, &node_of(journal))?;
+    let damaged = linear_segments(catalogue, Role::Metadata)?;
+    let damaged = stack.linear(located, &names.metadata, &names.role_uuid("meta")?, &damaged)?;
+    let spare = linear_segments(catalogue, Role::MetadataSpare)?;
+    let spare = stack.linear(located, &names.spare, &names.role_uuid("spare")?, &spare)?;
+    run_tool(located, catalogue, &node_of(damaged), &node_of(spare))?;
+
+    let repaired = BlockDevice::open(&node_of(spare), Access::ReadOnly)?;
+    let superblock = require_superblock(&repaired, catalogue, located)?;
+    if let Some(damage) = first_damage(&repaired)? {
+        return Err(damage.into());
+    }
+    let devices = list_devices(&repaired, &superblock)?;
+    drop(repaired);
+    report.lost = lost(catalogue, &devices);
+    report.device_count = Some(devices.len());
+    if !report.lost.is_empty() && !accept_loss {
+        let names: Vec<String> = report.lost.iter().map(ToString::to_string).collect();
+        let (pool, volumes) = (located.found.name.clone(), names.join(", "));
+        return Err(PoolError::RepairLoses { pool, volumes });
+    }
+    // The claim changes hands inside this process; a writer that came in between would have read the old journal and
+    // must find it unchanged, so the record goes through a new claim that reads it again.
+    drop(claimed);
+    let swapped = amend(dm, located, journal, Record::MetadataSwapped)?;
+    drop(stack);
+    report.swapped = true;
+    mend_labels(located, &swapped)
+}
+
+/// Rewrites labels that place a role elsewhere than the catalogue does. A crash among them leaves some as they were:
+/// the next open goes on.
+pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<(), PoolError> {
+    for found in &located.found.devices {
+        let device = found.label.device_uuid;
+        let all = catalogue.segments().iter().copied();
+        let mut expected: Vec<Segment> = all.filter(|segment| segment.device == device).collect();
+        let mut labelled = found.label.segments.clone();
+        expected.sort_by_key(|segment| segment.device_start);
+        labelled.sort_by_key(|segment| segment.device_start);
+        if expected == labelled {
+            continue;
+        }
+        let generation = found.label.generation + 1;
+        let label = Label { segments: expected, generation, ..found.label.clone() };
+        write_labels(&BlockDevice::open(&found.path, Access::ReadWrite)?, &label)?;
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a repair is no hot path, and the tool is the field's own"
+)]
+fn command() -> Command {
+    Command::new(TOOL)
+}
+
+fn tool_version() -> Option<String> {
+    let output = command().arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+fn run_tool(
+    located: &Located,
+    catalogue: &Catalogue,
+    from: &Path,
+    to: &Path,
+) -> Result<(), PoolError> {
+    let mut command = command();
+    command.arg("--input").arg(from).arg("--output").arg(to).stdin(Stdio::null());
+    let source = BlockDevice::open(from, Access::ReadOnly)?;
+    let is_lost = !matches!(read_superblock(&source), Ok(SuperblockState::Valid(_)));
+    drop(source);
+    if is_lost {
+        // What only the superblock knows; the catalogue repeats it.
+        let data = super::located::length_of(&linear_segments(catalogue, Role::Data)?);
+        let block = catalogue.pool().block_size.sectors();
+        command.arg("--data-block-size").arg(block.get().to_string());
+        command.arg("--nr-data-blocks").arg((data.get() / block.get()).to_string());
+    }
+    let failed = |problem: String| {
+        let pool = located.found.name.clone();
+        PoolError::RepairFailed { pool, tool: TOOL, problem }
+    };
+    let output = command.output().map_err(|error: io::Error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    if is_lost {
+        // The tool invents one that is larger than all it saw; the journal knows what was agreed.
+        let repaired = BlockDevice::open(to, Access::ReadWrite)?;
+        let mut superblock = AlignedBuffer::zeroed(METADATA_BLOCK);
+        repaired.read_at(0, &mut superblock)?;
+        set_transaction_id(&mut superblock, catalogue.epoch().expected());
+        repaired.write_at(0, &superblock)?;
+    }
+    Ok(())
+}
