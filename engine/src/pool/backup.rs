@@ -46,7 +46,7 @@ pub(super) fn backup(located: &Located) -> Result<Vec<u8>, PoolError> {
     Ok(encode(located.uuid(), &catalogue))
 }
 
-fn encode(pool: Uuid, catalogue: &Catalogue) -> Vec<u8> {
+pub(super) fn encode(pool: Uuid, catalogue: &Catalogue) -> Vec<u8> {
     let records = catalogue.checkpoint();
     let mut bytes = MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
@@ -62,7 +62,7 @@ fn encode(pool: Uuid, catalogue: &Catalogue) -> Vec<u8> {
     bytes
 }
 
-fn decode(pool: Uuid, bytes: &[u8]) -> Result<Catalogue, PoolError> {
+pub(super) fn decode(pool: Uuid, bytes: &[u8]) -> Result<Catalogue, PoolError> {
     let bad = |why: &str| PoolError::BadBackup { why: why.to_owned() };
     let split = bytes.len().checked_sub(4).filter(|body| *body >= HEADER_BYTES);
     let (body, crc) = bytes.split_at(split.ok_or_else(|| bad("the file is too short"))?);
@@ -81,13 +81,23 @@ fn decode(pool: Uuid, bytes: &[u8]) -> Result<Catalogue, PoolError> {
     }
     let mut rest = &body[HEADER_BYTES..];
     let mut records = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+    while !rest.is_empty() {
+        let (length, after) =
+            rest.split_first_chunk::<4>().ok_or_else(|| bad("a record is cut off"))?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let record = after.get(..length).ok_or_else(|| bad("a record is cut off"))?;
         records.push(record);
         rest = &after[length..];
     }
-    Ok(Catalogue::replay(records)?)
+    let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+    if body[28..HEADER_BYTES] != count.to_le_bytes() {
+        return Err(bad("it does not hold as many records as it says"));
+    }
+    let catalogue = Catalogue::replay(records)?;
+    if catalogue.pool().uuid != pool {
+        return Err(bad(&format!("its records belong to pool {}", catalogue.pool().uuid)));
+    }
+    Ok(catalogue)
 }
 
 /// Writes a backup's catalogue over the journal of a closed pool.
@@ -161,17 +171,21 @@ mod tests {
     use crate::catalogue::{PoolIdentity, PoolName, Timestamp};
     use crate::units::{BlockSize, Bytes};
 
-    #[test]
-    fn a_backup_round_trips_and_every_damaged_byte_is_refused() {
-        let pool = Uuid::from_u128(9);
-        let catalogue = Catalogue::new(PoolIdentity {
+    fn catalogue(pool: Uuid) -> Catalogue {
+        Catalogue::new(PoolIdentity {
             uuid: pool,
             name: PoolName::new("p0").unwrap(),
             created_at: Timestamp(1),
             block_size: BlockSize::DEFAULT,
             extent: Bytes::new(4 << 20),
             discard_passdown: true,
-        });
+        })
+    }
+
+    #[test]
+    fn a_backup_round_trips_and_every_damaged_byte_is_refused() {
+        let pool = Uuid::from_u128(9);
+        let catalogue = catalogue(pool);
         let bytes = encode(pool, &catalogue);
         assert_eq!(decode(pool, &bytes).unwrap(), catalogue);
         for position in 0..bytes.len() {
@@ -182,5 +196,21 @@ mod tests {
         }
         let other = decode(Uuid::from_u128(8), &bytes).unwrap_err();
         assert!(other.to_string().contains("belongs to pool"), "{other}");
+    }
+
+    #[test]
+    fn a_whole_file_with_another_pools_records_or_too_few_is_refused() {
+        let pool = Uuid::from_u128(9);
+        let bytes = encode(pool, &catalogue(pool));
+        let refused = |offset: usize, byte: u8, pool| {
+            let mut changed = bytes[..bytes.len() - 4].to_vec();
+            changed[offset] = byte;
+            let crc = crc32fast::hash(&changed).to_le_bytes();
+            decode(pool, &[&changed[..], &crc].concat()).unwrap_err().to_string()
+        };
+        let other = refused(27, 8, Uuid::from_u128(8));
+        assert!(other.contains("its records belong to pool"), "{other}");
+        let count = refused(28, 9, pool);
+        assert!(count.contains("as many records"), "{count}");
     }
 }
