@@ -57,6 +57,13 @@ pub struct JournalPlacement {
     pub length: Bytes,
 }
 
+impl JournalPlacement {
+    /// Whether it ends on a device of this length: whoever uses it adds its offset and its length.
+    pub(super) fn is_on(&self, device_bytes: Bytes) -> bool {
+        self.offset.checked_add(self.length).is_some_and(|end| end <= device_bytes)
+    }
+}
+
 /// A device's label.
 ///
 /// The catalogue is the truth about extents; the segments here are what salvage has when the
@@ -95,10 +102,12 @@ impl Label {
         tail_offset(self.device_bytes)
     }
 
-    /// Whether the block has room for this many placements and segments, and for the name.
+    /// Whether the block has room for this many placements and segments, and for the name, and
+    /// says nothing that a reader would refuse.
     pub fn fits(&self) -> bool {
         (1..=POOL_NAME_BYTES_MAX).contains(&self.pool_name.len())
             && self.placements.len() <= PLACEMENTS_MAX
+            && self.placements.iter().all(|placement| placement.is_on(self.device_bytes))
             && self.segments.len() <= LABEL_SEGMENTS_MAX
             && self.segments.iter().all(|segment| segment.device == self.device_uuid)
             && self.tail_offset().is_some()

@@ -130,9 +130,14 @@ pub(super) fn encode(label: &Label, copy: LabelCopy) -> Result<Vec<u8>, LayoutEr
     put(&mut block, SEGMENT_COUNT_OFFSET, &segments.to_le_bytes());
     put(&mut block, NAME_OFFSET, label.pool_name.as_bytes());
     encode_lists(label, &mut block);
-    let crc = checksum(&block);
-    put(&mut block, CRC_OFFSET, &crc.to_le_bytes());
+    seal(&mut block);
     Ok(block)
+}
+
+/// Puts the right checksum on a block.
+pub(super) fn seal(block: &mut [u8]) {
+    let crc = checksum(block);
+    put(block, CRC_OFFSET, &crc.to_le_bytes());
 }
 
 fn encode_lists(label: &Label, block: &mut [u8]) {
@@ -208,29 +213,36 @@ fn decode_fields(block: &[u8]) -> Result<Label, LabelDamage> {
         device_uuid,
         device_index: u32_at(block, DEVICE_INDEX_OFFSET).ok_or_else(|| bad("device index"))?,
         state: state.ok_or_else(|| bad("state"))?,
-        generation: number(GENERATION_OFFSET, "generation")?,
+        // Every rewrite counts on.
+        generation: number(GENERATION_OFFSET, "generation")
+            .and_then(|found| if found < u64::MAX { Ok(found) } else { Err(bad("generation")) })?,
         extent_bytes,
         device_bytes,
         created_at: number(CREATED_AT_OFFSET, "creation time")?,
         block_size: block_size.map_err(|_| bad("block size"))?,
-        placements: decode_placements(block, count(PLACEMENT_COUNT_OFFSET))
+        placements: decode_placements(block, count(PLACEMENT_COUNT_OFFSET), device_bytes)
             .ok_or_else(|| bad("journal placements"))?,
         segments: decode_segments(block, count(SEGMENT_COUNT_OFFSET), device_uuid)
             .ok_or_else(|| bad("segments"))?,
     })
 }
 
-fn decode_placements(block: &[u8], count: usize) -> Option<Vec<JournalPlacement>> {
+fn decode_placements(
+    block: &[u8],
+    count: usize,
+    device_bytes: Bytes,
+) -> Option<Vec<JournalPlacement>> {
     if count > PLACEMENTS_MAX {
         return None;
     }
     let one = |index: usize| {
         let at = PLACEMENTS_OFFSET + index * PLACEMENT_BYTES;
-        Some(JournalPlacement {
+        let placement = JournalPlacement {
             copy: *block.get(at + PLACEMENT_COPY)?,
             offset: Bytes::new(u64_at(block, at + PLACEMENT_START)?),
             length: Bytes::new(u64_at(block, at + PLACEMENT_LENGTH)?),
-        })
+        };
+        placement.is_on(device_bytes).then_some(placement)
     };
     (0..count).map(one).collect()
 }

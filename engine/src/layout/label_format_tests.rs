@@ -42,8 +42,7 @@ fn head(label: &Label) -> Vec<u8> {
 
 /// Puts the checksum right after a deliberate change.
 fn sealed(mut block: Vec<u8>) -> Vec<u8> {
-    let crc = checksum(&block);
-    put(&mut block, CRC_OFFSET, &crc.to_le_bytes());
+    seal(&mut block);
     block
 }
 
@@ -104,6 +103,10 @@ fn a_sealed_lie_is_refused_by_name() {
     assert_eq!(changed(DEVICE_BYTES_OFFSET, &[0; 8]), impossible("device length"));
     assert_eq!(changed(NAME_OFFSET, &[0xff]), impossible("pool name"));
     assert_eq!(changed(PLACEMENT_COUNT_OFFSET, &[5]), impossible("journal placements"));
+    let start = PLACEMENTS_OFFSET + PLACEMENT_START;
+    assert_eq!(changed(start, &(1_u64 << 30).to_le_bytes()), impossible("journal placements"));
+    assert_eq!(changed(start, &[0xff; 8]), impossible("journal placements"));
+    assert_eq!(changed(GENERATION_OFFSET, &[0xff; 8]), impossible("generation"));
     assert_eq!(changed(SEGMENT_COUNT_OFFSET, &[109]), impossible("segments"));
     assert_eq!(changed(SEGMENTS_OFFSET, &[0]), impossible("segments"));
     let newer = LabelDamage::Version { found: 2, supported: 1 };
@@ -237,7 +240,9 @@ prop_compose! {
             (any_role(), any::<(u64, u64, u64)>()), 0..=LABEL_SEGMENTS_MAX),
     ) -> Label {
         let device_uuid = Uuid::from_u128(ids.1);
-        let placement = |(copy, offset, length)| {
+        let placement = |(copy, offset, length): (u8, u64, u64)| {
+            let offset = offset % device_bytes;
+            let length = length % (device_bytes - offset);
             JournalPlacement { copy, offset: Bytes::new(offset), length: Bytes::new(length) }
         };
         let segment = |(role, (logical_start, device_start, count))| Segment {
@@ -253,7 +258,7 @@ prop_compose! {
             device_uuid,
             device_index: ids.2,
             state,
-            generation: ids.3,
+            generation: ids.3 >> 1,
             extent_bytes: Bytes::new(extent_blocks * 4096),
             device_bytes: Bytes::new(device_bytes),
             created_at: ids.4,
