@@ -4,14 +4,14 @@
 use uuid::Uuid;
 
 use super::format::{
-    CONTROL_BYTES, CONTROL_UNITS, FORMAT_VERSION, REGION_ALIGNMENT_BYTES, Region, UNIT_BYTES_MAX,
-    UNIT_BYTES_MIN, header, is_zero, seal,
+    CONTROL_BYTES, CONTROL_UNITS, COUNTER_MAX, FORMAT_VERSION, REGION_ALIGNMENT_BYTES, Region,
+    UNIT_BYTES_MAX, UNIT_BYTES_MIN, header, is_zero, seal,
 };
 
 const HEADER_MAGIC: [u8; 8] = *b"ThnlyJrn";
 const SEAL_MAGIC: [u8; 8] = *b"ThnlySea";
 
-fn control_crc(bytes: &[u8]) -> u32 {
+pub(super) fn control_crc(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..header::CRC.offset]);
     hasher.update(&bytes[header::CRC.end()..CONTROL_BYTES]);
@@ -103,6 +103,7 @@ impl Header {
             && self.region_bytes.is_multiple_of(REGION_ALIGNMENT_BYTES)
             && self.records_offset.is_multiple_of(unit)
             && (CONTROL_UNITS * unit..=self.region_bytes).contains(&self.records_offset)
+            && self.epoch.max(self.first_sequence) <= COUNTER_MAX
     }
 }
 
@@ -147,7 +148,8 @@ impl Seal {
             && seal::VERSION.number32(bytes) == FORMAT_VERSION
             && seal::POOL.get(bytes) == header.pool.as_bytes()
             && seal::REGION.number32(bytes) == header.region.index()
-            && seal::EPOCH.number(bytes) == header.epoch;
+            && seal::EPOCH.number(bytes) == header.epoch
+            && seal::SUCCESSOR_EPOCH.number(bytes) <= COUNTER_MAX;
         if !ours {
             return SealState::Damaged;
         }

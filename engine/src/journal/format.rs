@@ -21,6 +21,9 @@ pub(super) const WRITE_BYTES_TARGET: usize = 1 << 20;
 pub(super) const CONTROL_BYTES: usize = 4096;
 /// Units before the first frame: the header and the seal.
 pub(super) const CONTROL_UNITS: u64 = 2;
+/// The largest epoch or sequence that is believed: none comes near it, and counting on from it
+/// cannot overflow.
+pub(super) const COUNTER_MAX: u64 = 1 << 62;
 /// Frames start at multiples of this.
 pub(super) const FRAME_ALIGNMENT_BYTES: usize = 8;
 

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::format::{PAYLOAD_BYTES_MAX, Region, frame};
+use super::format::{COUNTER_MAX, PAYLOAD_BYTES_MAX, Region, frame};
 
 /// Whether a frame is part of the checkpoint or a record after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +41,13 @@ impl FrameHeader {
         };
         let length = usize::try_from(frame::LENGTH.number(bytes)).ok()?;
         let write_units = u16::try_from(frame::WRITE_UNITS.number(bytes)).ok()?;
-        (length <= PAYLOAD_BYTES_MAX && write_units > 0).then_some(Self {
+        let sequence = frame::SEQUENCE.number(bytes);
+        let may_be = length <= PAYLOAD_BYTES_MAX && write_units > 0 && sequence <= COUNTER_MAX;
+        may_be.then_some(Self {
             kind,
             write_units,
             length,
-            sequence: frame::SEQUENCE.number(bytes),
+            sequence,
             write_unit: frame::WRITE_UNIT.number32(bytes),
         })
     }

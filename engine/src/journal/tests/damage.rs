@@ -205,3 +205,19 @@ fn a_damaged_tail_is_left_as_evidence_and_not_written_after() {
     assert!(!changed.is_empty());
     assert!(changed.iter().all(|at| (half + 4096..half + 8192).contains(at)));
 }
+
+#[test]
+fn a_counter_that_cannot_be_counted_on_from_is_damage() {
+    use crate::journal::control::control_crc;
+    use crate::journal::format::header;
+
+    for field in [header::EPOCH, header::FIRST_SEQUENCE] {
+        let mut bytes = formatted(SMALL_BYTES).bytes();
+        field.put(&mut bytes, &u64::MAX.to_le_bytes());
+        let crc = control_crc(&bytes);
+        header::CRC.put(&mut bytes, &crc.to_le_bytes());
+        let error = load(&reopen(bytes), POOL).unwrap_err();
+        let named = matches!(error, JournalError::Damaged { region: Region::A, offset: 0, .. });
+        assert!(named, "{}: {error}", field.name);
+    }
+}
