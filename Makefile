@@ -33,7 +33,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel bench lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -79,6 +79,12 @@ test-bed: deps runner ## the guest runner itself, with real guests
 
 test-kernel: deps runner build ## the kernel tests in the guest; T=name picks, KERNEL=6.1 changes the kernel
 	@$(GUEST) test --package thinly-tests $(PROGRAMS) $${T:+--filter "$$T"}
+
+fuzz: ## arbitrary bytes to everything that reads bytes; FUZZ_SECONDS=20 for each target, T=label picks one
+	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),20)' fuzz/run.sh $(T)
+
+fuzz-long: ## the same for an hour each
+	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),3600)' fuzz/run.sh $(T)
 
 bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOLUMES=2000 DISKS='10G 10G'
 	cargo build --release --package thinly-benches

@@ -20,3 +20,7 @@ pub mod dm;
 
 pub mod aligned;
 pub mod units;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -119,6 +119,11 @@ fn volume_records() -> Vec<Record> {
     ]
 }
 
+/// One record of each kind, and of each shape that a kind has.
+pub(super) fn records() -> Vec<Record> {
+    pool_records().into_iter().chain(volume_records()).collect()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -131,7 +136,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn golden_records_are_read_and_written_as_ever() {
-    let records: Vec<Record> = pool_records().into_iter().chain(volume_records()).collect();
+    let records = records();
     let lines: String =
         records.iter().map(|record| format!("{} {record:?}\n", hex(&record.encode()))).collect();
     if std::env::var_os("THINLY_BLESS").is_some() {

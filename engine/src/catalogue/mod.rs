@@ -7,6 +7,8 @@
 
 mod apply;
 mod checkpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod ids;
 mod name;
 mod record;

@@ -41,6 +41,8 @@ mod device_number;
 mod error;
 mod events;
 mod flags;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod info;
 mod key;
 mod linear;

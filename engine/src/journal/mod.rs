@@ -63,13 +63,15 @@ mod control;
 mod error;
 mod format;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod load;
 mod media;
 mod mirror;
 mod place;
 mod scan;
 mod stream;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

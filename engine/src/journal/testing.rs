@@ -1,5 +1,7 @@
 //! A medium in memory that remembers every write and fails on command.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "only tests and fuzz targets use it")]
+#![cfg_attr(not(test), allow(dead_code, reason = "a fuzz target uses a part of it"))]
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -127,9 +129,11 @@ impl Media for MemoryMedium {
         if inner.step().is_some() {
             return Err(error("reading", offset, buffer.len() as u64));
         }
-        let offset = usize::try_from(offset).unwrap();
-        let length = buffer.len();
-        buffer.copy_from_slice(&inner.bytes[offset..offset + length]);
+        let held = usize::try_from(offset).ok().and_then(|offset| inner.bytes.get(offset..));
+        let Some(held) = held.and_then(|held| held.get(..buffer.len())) else {
+            return Err(error("reading", offset, buffer.len() as u64));
+        };
+        buffer.copy_from_slice(held);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ mod extent_record;
 mod facts;
 mod filesystem;
 mod found_pool;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod gpt;
 mod label;
 mod label_device;

@@ -16,6 +16,8 @@ mod details;
 mod error;
 mod fault;
 mod field;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod image_writer;
 mod mappings;
 mod node;

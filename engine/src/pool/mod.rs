@@ -13,6 +13,8 @@ mod create;
 mod engine;
 mod error;
 mod execute;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod handle;
 mod held_root;
 mod inspect;

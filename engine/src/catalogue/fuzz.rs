@@ -1,0 +1,157 @@
+//! Records and checkpoints from arbitrary bytes.
+#![forbid(unsafe_code)]
+#![allow(clippy::missing_panics_doc, reason = "a broken promise is told by a panic")]
+
+use uuid::Uuid;
+
+use super::{Catalogue, PoolIdentity, PoolName, Record, Timestamp};
+use crate::fuzzing::pieces;
+use crate::units::{BlockSize, Bytes};
+
+/// Input: records, each behind its length. Those that decode are applied one after the other.
+pub fn record(data: &[u8]) -> bool {
+    let Some(mut state) = empty() else { return false };
+    let mut applied = 0;
+    for piece in pieces(data) {
+        let Ok(record) = Record::decode(piece) else { continue };
+        let encoded = record.encode();
+        let again = Record::decode(&encoded);
+        assert!(again.is_ok_and(|again| again == record), "{record:?} is not read as written");
+        let before = state.clone();
+        match state.apply(record.clone()) {
+            Ok(()) => applied += 1,
+            Err(error) => assert_eq!(state, before, "{error}: a refusal must change nothing"),
+        }
+        state.assert_consistent();
+    }
+    state.assert_survives_a_checkpoint();
+    applied > 0
+}
+
+/// Input: the records of a journal, each behind its length.
+pub fn checkpoint(data: &[u8]) -> bool {
+    let Ok(state) = Catalogue::replay(pieces(data)) else { return false };
+    state.assert_consistent();
+    state.assert_survives_a_checkpoint();
+    true
+}
+
+fn empty() -> Option<Catalogue> {
+    Some(Catalogue::new(PoolIdentity {
+        uuid: Uuid::from_u128(1),
+        name: PoolName::new("p0").ok()?,
+        created_at: Timestamp(1),
+        block_size: BlockSize::DEFAULT,
+        extent: Bytes::new(4 << 20),
+        discard_passdown: true,
+    }))
+}
+
+impl Catalogue {
+    /// Every index says what the volumes say, and no thin id is two things.
+    pub(super) fn assert_consistent(&self) {
+        assert_eq!(self.names.len(), self.volumes.len());
+        let with_id = self.volumes.values().filter(|volume| volume.thin.id().is_some());
+        assert_eq!(self.owners.len(), with_id.count());
+        for (id, owner) in &self.owners {
+            assert_eq!(self.volumes[owner].thin.id(), Some(*id));
+            assert!(!self.tombstones.contains_key(id), "{id} is alive and dead");
+            assert!(!self.orphans.contains(id), "{id} is alive and an orphan");
+        }
+        for (name, uuid) in &self.names {
+            assert_eq!(&self.volumes[uuid].name, name);
+        }
+        for id in &self.orphans {
+            assert!(!self.tombstones.contains_key(id), "{id} is an orphan and dead");
+        }
+    }
+
+    /// The records of a checkpoint add up to this state again.
+    pub(super) fn assert_survives_a_checkpoint(&self) {
+        let encoded: Vec<Vec<u8>> = self.checkpoint().iter().map(Record::encode).collect();
+        let again = Self::replay(encoded.iter().map(Vec::as_slice));
+        assert!(again.as_ref().is_ok_and(|again| again == self), "{again:?} is not {self:?}");
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn record_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("golden", joined(&super::golden::records())), ("life", joined(&life()))]
+}
+
+#[cfg(test)]
+pub(crate) fn checkpoint_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let fresh = empty().unwrap();
+    let used = used();
+    let with_log: Vec<Record> = fresh.checkpoint().into_iter().chain(life()).collect();
+    vec![
+        ("fresh", joined(&fresh.checkpoint())),
+        ("used", joined(&used.checkpoint())),
+        ("with-log", joined(&with_log)),
+    ]
+}
+
+/// A catalogue with a volume, a group of snapshots, a clone, a tombstone and an orphan.
+#[cfg(test)]
+pub(crate) fn used() -> Catalogue {
+    let mut state = empty().unwrap();
+    for record in life() {
+        state.apply(record).unwrap();
+    }
+    state
+}
+
+/// What becomes of a volume, its snapshots and its clone.
+#[cfg(test)]
+fn life() -> Vec<Record> {
+    use super::{GroupTag, SnapshotMember, TombstoneReason, VolumeName};
+    use crate::units::{ThinId, TransactionId};
+
+    let [uuid, other, snapshot, twin, clone] = [10, 11, 12, 13, 14].map(Uuid::from_u128);
+    let name = |text| VolumeName::new(text).unwrap();
+    let id = |id| ThinId::new(id).unwrap();
+    let (size, created_at) = (Bytes::new(1 << 30), Timestamp(2));
+    let created = |uuid, text| Record::VolumeCreated { uuid, name: name(text), size, created_at };
+    let ready = |uuid, thin_id| Record::VolumeReady { uuid, thin_id, touched: true };
+    let member = |uuid, text, origin, thin_id| SnapshotMember {
+        uuid,
+        name: name(text),
+        origin,
+        thin_id: id(thin_id),
+    };
+    let group = Some(GroupTag { uuid: Uuid::from_u128(9), name: name("nightly") });
+    let members = vec![member(snapshot, "a@1", uuid, 2), member(twin, "b@1", other, 3)];
+    let zero = TransactionId::ZERO;
+    let one = TransactionId::new(1);
+    vec![
+        Record::Opened { epoch: 1, from: zero, to: one },
+        created(uuid, "a"),
+        created(other, "b"),
+        ready(uuid, id(0)),
+        ready(other, id(1)),
+        Record::SnapshotsCreated { group, created_at, members },
+        Record::CloneCreated {
+            uuid: clone,
+            name: name("c"),
+            size,
+            created_at,
+            source: snapshot,
+            thin_id: id(4),
+        },
+        Record::Resized { uuid: clone, size: Bytes::new(2 << 30) },
+        Record::Renamed { uuid: clone, name: name("d") },
+        Record::RolledBack { uuid, snapshot, thin_id: id(5) },
+        Record::Deleted { uuid: twin },
+        Record::Reaped { thin_id: id(0) },
+        Record::Lost { uuid: other },
+        Record::Orphaned { thin_id: id(7) },
+        Record::Tombstoned { thin_id: id(8), reason: TombstoneReason::UnknownFate },
+        Record::Released { epoch: 1, transaction_id: one },
+    ]
+}
+
+#[cfg(test)]
+fn joined(records: &[Record]) -> Vec<u8> {
+    let encoded: Vec<Vec<u8>> = records.iter().map(Record::encode).collect();
+    crate::fuzzing::join_pieces(&encoded)
+}
