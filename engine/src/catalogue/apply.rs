@@ -88,6 +88,9 @@ pub enum ApplyError {
     Identity,
 }
 
+/// No writer comes near this number, and adding to it cannot overflow.
+const EPOCH_MAX: u64 = 1 << 62;
+
 impl Catalogue {
     /// Checks a record without applying it.
     pub fn check(&self, record: &Record) -> Result<(), ApplyError> {
@@ -344,6 +347,9 @@ impl Catalogue {
                 if earlier.name == member.name {
                     return Err(ApplyError::NameTaken { name: member.name.clone() });
                 }
+                if earlier.uuid == member.uuid {
+                    return Err(ApplyError::UuidTaken { uuid: member.uuid });
+                }
                 if earlier.thin_id == member.thin_id {
                     return Err(ApplyError::IdTaken { id: member.thin_id });
                 }
@@ -353,6 +359,15 @@ impl Catalogue {
     }
 }
 
+/// Whether a checkpoint may say that writers have come this far.
+pub(super) fn check_first_epoch(found: u64) -> Result<(), ApplyError> {
+    check_epoch(found.min(EPOCH_MAX), found)
+}
+
 fn check_epoch(expected: u64, found: u64) -> Result<(), ApplyError> {
-    if expected == found { Ok(()) } else { Err(ApplyError::EpochOrder { expected, found }) }
+    if expected == found && found <= EPOCH_MAX {
+        Ok(())
+    } else {
+        Err(ApplyError::EpochOrder { expected, found })
+    }
 }

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::apply::ApplyError;
+use super::apply::{ApplyError, check_first_epoch};
 use super::record::{Record, RecordError};
 use super::state::{Catalogue, Epoch};
 
@@ -79,10 +79,12 @@ impl Catalogue {
         let fresh = self.epoch.number() == 0;
         match record {
             Record::Opened { epoch, from, to } if fresh => {
+                check_first_epoch(epoch)?;
                 self.epoch = Epoch::Opened { epoch, from, to };
                 Ok(())
             }
             Record::Released { epoch, transaction_id } if fresh => {
+                check_first_epoch(epoch)?;
                 self.epoch = Epoch::Released { epoch, transaction_id };
                 Ok(())
             }
@@ -96,7 +98,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::super::record::PoolIdentity;
+    use super::super::record::{PoolIdentity, SnapshotMember};
     use super::super::{PoolName, ThinState, Timestamp, TombstoneReason, VolumeName};
     use super::*;
     use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
@@ -173,20 +175,6 @@ mod tests {
         ]
     }
 
-    fn assert_consistent(state: &Catalogue) {
-        assert_eq!(state.names.len(), state.volumes.len());
-        let with_id = state.volumes.values().filter(|volume| volume.thin.id().is_some());
-        assert_eq!(state.owners.len(), with_id.count());
-        for (id, owner) in &state.owners {
-            assert_eq!(state.volumes[owner].thin.id(), Some(*id));
-            assert!(!state.tombstones.contains_key(id), "{id} is alive and dead");
-            assert!(!state.orphans.contains(id), "{id} is alive and an orphan");
-        }
-        for (name, uuid) in &state.names {
-            assert_eq!(&state.volumes[uuid].name, name);
-        }
-    }
-
     proptest! {
         #[test]
         fn any_sequence_keeps_the_indexes_true_and_survives_a_checkpoint(
@@ -198,11 +186,9 @@ mod tests {
                 if state.apply(record).is_err() {
                     prop_assert_eq!(&state, &before, "a refusal must change nothing");
                 }
-                assert_consistent(&state);
+                state.assert_consistent();
             }
-            let encoded: Vec<Vec<u8>> = state.checkpoint().iter().map(Record::encode).collect();
-            let again = Catalogue::replay(encoded.iter().map(Vec::as_slice)).unwrap();
-            prop_assert_eq!(again, state);
+            state.assert_survives_a_checkpoint();
         }
     }
 
@@ -222,6 +208,32 @@ mod tests {
         assert!(state.knows(id(3)));
         state.apply(Record::Reaped { thin_id: id(3) }).unwrap();
         assert!(!state.knows(id(3)));
+    }
+
+    #[test]
+    fn two_members_of_a_group_cannot_be_one_snapshot() {
+        let mut state = empty();
+        let (created_at, size) = (Timestamp(0), Bytes::new(1));
+        let created = Record::VolumeCreated { uuid: uuid(0), name: name(0), size, created_at };
+        state.apply(created).unwrap();
+        let member =
+            |n| SnapshotMember { uuid: uuid(1), name: name(n), origin: uuid(0), thin_id: id(n) };
+        let members = vec![member(1), member(2)];
+        let twice = state.apply(Record::SnapshotsCreated { group: None, created_at, members });
+        assert_eq!(twice, Err(ApplyError::UuidTaken { uuid: uuid(1) }));
+    }
+
+    #[test]
+    fn an_epoch_that_cannot_be_counted_on_from_is_refused() {
+        let last = TransactionId::new(1);
+        let records = [
+            empty().checkpoint().remove(0),
+            Record::Released { epoch: u64::MAX, transaction_id: last },
+        ];
+        let encoded = records.map(|record| record.encode());
+        let error = Catalogue::replay(encoded.iter().map(Vec::as_slice)).unwrap_err();
+        let source = ApplyError::EpochOrder { expected: 1 << 62, found: u64::MAX };
+        assert!(matches!(&error, ReplayError::Apply { source: s, .. } if *s == source), "{error}");
     }
 
     #[test]
