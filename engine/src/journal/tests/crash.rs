@@ -207,6 +207,37 @@ fn acknowledged_records_survive_every_crash() {
     assert!(crashes > 10_000, "only {crashes} crash states were tried");
 }
 
+/// Every sector at which a write may break off, from either end, and every sector left out alone.
+fn every_sector(change: &Change) -> Vec<Vec<bool>> {
+    let sectors = change.bytes.len() / 512;
+    let state = |keep: &dyn Fn(usize) -> bool| (0..sectors).map(keep).collect();
+    (0..sectors)
+        .flat_map(|at| {
+            [state(&|sector| sector < at), state(&|sector| sector >= at), state(&|s| s != at)]
+        })
+        .collect()
+}
+
+#[test]
+fn a_write_torn_at_any_sector_is_whole_or_not_there() {
+    for unit_bytes in [4096, 16384] {
+        let medium = MemoryMedium::zeroed(512 << 10).with_unit(unit_bytes);
+        Journal::format(&medium, POOL, []).unwrap();
+        let start = medium.bytes();
+        let mut run = Run::start(reopen(start.clone()).with_unit(unit_bytes));
+        run.commit_together(1);
+        run.commit_together(5);
+        run.checkpoint_beside_appends();
+        run.commit_together(3);
+        let mut crashes = 0;
+        run.crashes(&start, every_sector, &mut |image, required| {
+            check_loads(&image, required, &run.history);
+            crashes += 1;
+        });
+        assert!(crashes > 1000, "only {crashes} crash states were tried");
+    }
+}
+
 #[test]
 fn a_crash_while_formatting_leaves_no_journal() {
     let medium = MemoryMedium::zeroed(SMALL_BYTES);

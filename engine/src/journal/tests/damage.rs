@@ -4,7 +4,7 @@
 use super::*;
 
 /// A journal with several writes in region B, region A sealed behind it.
-fn two_region_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
+pub(super) fn two_region_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
     let medium = formatted(SMALL_BYTES);
     let (journal, _) = resume(&medium);
     let mut history: Vec<Vec<u8>> = (0..4).map(payload).collect();
@@ -20,7 +20,7 @@ fn two_region_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
 }
 
 /// Where the last write starts and where it ends, on the medium.
-fn last_write(bytes: &[u8]) -> std::ops::Range<usize> {
+pub(super) fn last_write(bytes: &[u8]) -> std::ops::Range<usize> {
     let position = load(&reopen(bytes.to_vec()), POOL).unwrap().position;
     let base = if position.region == Region::A { 0 } else { bytes.len() / 2 };
     let end = base + usize::try_from(position.end_offset).unwrap();

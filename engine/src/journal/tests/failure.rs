@@ -5,7 +5,10 @@ use super::*;
 use crate::journal::testing::FailedWrite;
 
 /// Works until something fails; returns how many records were acknowledged.
-fn work(journal: &Journal, history: &mut Vec<Vec<u8>>) -> (usize, Result<(), JournalError>) {
+pub(super) fn work(
+    journal: &Journal,
+    history: &mut Vec<Vec<u8>>,
+) -> (usize, Result<(), JournalError>) {
     let mut acked = history.len();
     for round in 0..4 {
         for _ in 0..3 {

@@ -3,12 +3,12 @@
 
 use super::*;
 
-fn mirror(copies: [&MemoryMedium; 2]) -> Mirrored {
+pub(super) fn mirror(copies: [&MemoryMedium; 2]) -> Mirrored {
     Mirrored::new(copies.map(|copy| Box::new(copy.clone()) as Box<dyn Media>).into()).unwrap()
 }
 
 /// Two equal copies with some history, region B current.
-fn mirrored_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
+pub(super) fn mirrored_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
     let copies = [MemoryMedium::zeroed(SMALL_BYTES), MemoryMedium::zeroed(SMALL_BYTES)];
     let media: Arc<dyn Media> = Arc::new(mirror([&copies[0], &copies[1]]));
     Journal::format(media.as_ref(), POOL, []).unwrap();
@@ -26,7 +26,7 @@ fn mirrored_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
     (copies[0].bytes(), history)
 }
 
-fn resume_mirror(copies: [&MemoryMedium; 2]) -> (Journal, Loaded) {
+pub(super) fn resume_mirror(copies: [&MemoryMedium; 2]) -> (Journal, Loaded) {
     let media: Arc<dyn Media> = Arc::new(mirror(copies));
     let loaded = load(media.as_ref(), POOL).unwrap();
     let journal = Journal::resume(media, &loaded.position, Options::default()).unwrap();

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod document;
 mod failure;
+mod faulty_disk;
 mod file;
 mod group;
 mod mirrored;
