@@ -202,6 +202,7 @@ pub(super) fn survey(media: &dyn Media, pool: Uuid) -> Result<Survey, Failure> {
     }
     let slots = read_slots(media, pool, region_bytes).map_err(Failure::plain)?;
     check_owner(media, pool, &slots).map_err(Failure::plain)?;
+    check_geometry(media, region_bytes, &slots).map_err(Failure::plain)?;
     let newest_epoch = newest_epoch(&slots);
     let choice = match choose(&slots) {
         Ok(choice) => choice,
@@ -210,13 +211,6 @@ pub(super) fn survey(media: &dyn Media, pool: Uuid) -> Result<Survey, Failure> {
             return Err(Failure { error, newest_epoch, next_sequence: 0 });
         }
     };
-    if choice.current.region_bytes != region_bytes {
-        return Err(Failure::plain(JournalError::Geometry {
-            medium: media.name(),
-            found_bytes: choice.current.region_bytes,
-            expected_bytes: region_bytes,
-        }));
-    }
     scan_choice(media, &choice, newest_epoch)
 }
 
@@ -307,6 +301,23 @@ fn check_owner(media: &dyn Media, pool: Uuid, slots: &Slots) -> Result<(), Journ
     for slot in slots {
         if let (HeaderState::Foreign(found), false) = (slot.header, ours) {
             return Err(JournalError::ForeignPool { medium, found, expected: pool });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a medium that has another length than when its headers were written, before what is not
+/// at its place is taken for lost.
+fn check_geometry(media: &dyn Media, region_bytes: u64, slots: &Slots) -> Result<(), JournalError> {
+    for slot in slots {
+        if let HeaderState::Valid(header) = slot.header
+            && header.region_bytes != region_bytes
+        {
+            return Err(JournalError::Geometry {
+                medium: media.name(),
+                found_bytes: header.region_bytes,
+                expected_bytes: region_bytes,
+            });
         }
     }
     Ok(())

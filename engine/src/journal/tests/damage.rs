@@ -5,14 +5,19 @@ use super::*;
 
 /// A journal with several writes in region B, region A sealed behind it.
 pub(super) fn two_region_journal() -> (Vec<u8>, Vec<Vec<u8>>) {
-    let medium = formatted(SMALL_BYTES);
+    two_region_journal_of(SMALL_BYTES, 7)
+}
+
+/// The same on a medium of any length, with `count` records, four of them in the checkpoint.
+pub(super) fn two_region_journal_of(length: usize, count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let medium = formatted(length);
     let (journal, _) = resume(&medium);
     let mut history: Vec<Vec<u8>> = (0..4).map(payload).collect();
     for record in &history {
         journal.commit(record.clone()).unwrap();
     }
     journal.checkpoint(history.clone()).unwrap();
-    for number in 4..7 {
+    for number in 4..count {
         journal.commit(payload(number)).unwrap();
         history.push(payload(number));
     }

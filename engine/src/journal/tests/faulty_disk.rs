@@ -1,7 +1,7 @@
 //! A disk that rots, shrinks or fails: alone, and under a mirror.
 #![forbid(unsafe_code)]
 
-use super::damage::{last_write, two_region_journal};
+use super::damage::{last_write, two_region_journal, two_region_journal_of};
 use super::failure::work;
 use super::mirrored::{mirror, mirrored_journal, resume_mirror};
 use super::*;
@@ -13,12 +13,26 @@ const FAILED_WRITES: [FailedWrite; 3] =
 #[test]
 fn rot_before_the_last_write_is_refused_with_its_place_and_the_mirror_has_it_all() {
     let (bytes, history) = two_region_journal();
-    let frames = bytes.len() / 2 + 2 * 4096..last_write(&bytes).start;
-    let good = reopen(bytes.clone());
+    let end = last_write(&bytes).start;
+    check_rot(&bytes, &history, end);
+}
+
+#[test]
+fn rot_in_a_checkpoint_that_nothing_follows_is_refused_as_well() {
+    let (bytes, history) = two_region_journal_of(SMALL_BYTES, 4);
+    let position = load(&reopen(bytes.clone()), POOL).unwrap().position;
+    let end = bytes.len() / 2 + usize::try_from(position.end_offset).unwrap();
+    check_rot(&bytes, &history, end);
+}
+
+/// Damages everything from the checkpoint of region B to `end`.
+fn check_rot(bytes: &[u8], history: &[Vec<u8>], end: usize) {
+    let frames = bytes.len() / 2 + 2 * 4096..end;
+    let good = reopen(bytes.to_vec());
     let mut tried = 0;
     for at in frames.step_by(37) {
         for rot in [0x00, 0x01, 0x80, 0xff] {
-            let mut rotten = bytes.clone();
+            let mut rotten = bytes.to_vec();
             // Zero stands for a sector that lost its content, the others for flips.
             if rot == 0 {
                 rotten[at & !511..][..512].fill(0);
@@ -38,7 +52,8 @@ fn rot_before_the_last_write_is_refused_with_its_place_and_the_mirror_has_it_all
             assert!(offset < (at | 511) + 1 && at - at.min(offset) < 3 * 4096, "{offset} for {at}");
             for copies in [[&rotten, &good], [&good, &rotten]] {
                 let loaded = load(&mirror(copies), POOL).unwrap();
-                assert_eq!((loaded.payloads, loaded.position.tail), (history.clone(), Tail::Clean));
+                assert_eq!(loaded.payloads, history);
+                assert_eq!(loaded.position.tail, Tail::Clean);
             }
             tried += 1;
         }
