@@ -63,11 +63,15 @@ fn check_rot(bytes: &[u8], history: &[Vec<u8>], end: usize) {
 
 #[test]
 fn a_medium_that_became_shorter_is_never_taken_for_a_journal() {
-    for bytes in [formatted(SMALL_BYTES).bytes(), two_region_journal().0] {
+    let larger = 4 * SMALL_BYTES;
+    for bytes in [formatted(larger).bytes(), two_region_journal_of(larger, 7).0] {
         for length in (0..bytes.len()).step_by(4096) {
             let error = load(&reopen(bytes[..length].to_vec()), POOL).unwrap_err();
-            let named =
-                matches!(error, JournalError::Geometry { .. } | JournalError::TooSmall { .. });
+            let named = match error {
+                JournalError::TooSmall { .. } => length < SMALL_BYTES,
+                JournalError::Geometry { .. } => length >= SMALL_BYTES,
+                _ => false,
+            };
             assert!(named, "{length} bytes: {error}");
         }
     }
