@@ -10,6 +10,7 @@ mod command;
 mod disks;
 mod feature;
 mod leftovers;
+pub mod log_writes;
 
 pub use command::sh;
 pub use disks::{Disks, gib, mib};
