@@ -11,6 +11,7 @@ mod disks;
 mod feature;
 mod leftovers;
 pub mod log_writes;
+pub mod power_cut;
 
 pub use command::sh;
 pub use disks::{Disks, gib, mib};

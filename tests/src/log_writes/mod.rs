@@ -10,5 +10,7 @@ mod format;
 mod image;
 
 pub use boundary::{Boundary, boundaries};
+#[cfg(test)]
+pub(crate) use format::testing;
 pub use format::{LogEntry, WriteLog};
 pub use image::{DiskImage, Overwritten};

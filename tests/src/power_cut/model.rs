@@ -1,0 +1,223 @@
+//! What must be on the disk: the operations applied to plain maps.
+
+use std::collections::BTreeMap;
+
+use super::op::Op;
+
+/// The unit of writes.
+pub(super) const CHUNK_BYTES: u64 = 4096;
+
+/// A volume or snapshot as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ModelVolume {
+    /// Its virtual size in bytes.
+    pub(super) size: u64,
+    /// Which one it is, whatever its name.
+    pub(super) identity: u64,
+    /// The identity of its origin, for a snapshot.
+    pub(super) origin: Option<u64>,
+    /// Whether it has a device, and whether that may be written.
+    pub(super) access: Option<bool>,
+    /// The numbers of the patterns that each chunk may hold, the latest one last; 0 is zeros. A
+    /// chunk that is not here holds zeros.
+    pub(super) chunks: BTreeMap<u64, Vec<u64>>,
+}
+
+/// The pool as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Model {
+    /// The pool's name, once it was made.
+    pub(super) pool: Option<String>,
+    /// Whether it is in the kernel.
+    pub(super) is_open: bool,
+    /// Whether nothing is left to be freed.
+    pub(super) is_reaped: bool,
+    /// Its volumes and snapshots by name.
+    pub(super) volumes: BTreeMap<String, ModelVolume>,
+    next_identity: u64,
+}
+
+impl ModelVolume {
+    fn put(&mut self, offset: u64, length: u64, number: u64) {
+        for chunk in offset / CHUNK_BYTES..(offset + length) / CHUNK_BYTES {
+            self.chunks.entry(chunk).or_insert_with(|| vec![0]).push(number);
+        }
+    }
+
+    /// Everything that was written is durable.
+    fn settle(&mut self) {
+        for numbers in self.chunks.values_mut() {
+            numbers.drain(..numbers.len().saturating_sub(1));
+        }
+    }
+
+    /// What may be in a chunk.
+    pub(super) fn numbers(&self, chunk: u64) -> &[u64] {
+        self.chunks.get(&chunk).map_or(&[0], Vec::as_slice)
+    }
+}
+
+impl Model {
+    /// What a power cut during an operation may leave; the answer never came.
+    pub(super) fn during(&self, op: &Op) -> Vec<Self> {
+        let mut model = self.clone();
+        match op {
+            // Any part of it may be there.
+            Op::Write { name, offset, length, number, .. } => {
+                model.put(name, *offset, *length, *number);
+                vec![model]
+            }
+            Op::Discard { name, offset, length } => {
+                model.put(name, *offset, *length, 0);
+                vec![model]
+            }
+            _ => {
+                let after = self.after(op);
+                model.is_reaped &= after.is_reaped;
+                if model == after { vec![model] } else { vec![model, after] }
+            }
+        }
+    }
+
+    /// What must be there when an operation was acknowledged.
+    pub(super) fn after(&self, op: &Op) -> Self {
+        let mut model = self.clone();
+        match op {
+            Op::CreatePool { name } => {
+                model.pool = Some(name.clone());
+                model.is_open = true;
+            }
+            Op::Create { name, size } => {
+                model.insert(name, ModelVolume { size: *size, ..ModelVolume::default() });
+            }
+            Op::Activate { name, writable } => {
+                model.change(name, |volume| volume.access = Some(*writable));
+            }
+            Op::Write { name, offset, length, number, synced } => {
+                model.put(name, *offset, *length, *number);
+                if *synced {
+                    model.change(name, ModelVolume::settle);
+                }
+            }
+            Op::Discard { name, offset, length } => model.put(name, *offset, *length, 0),
+            Op::Snapshot { origin, name } => model.snapshot(origin, name),
+            Op::Group { members, .. } => {
+                for (origin, name) in members {
+                    model.snapshot(origin, name);
+                }
+            }
+            Op::Clone { source, name, size } => {
+                let copy = ModelVolume { size: *size, ..model.frozen(source) };
+                model.insert(name, copy);
+            }
+            Op::Rollback { name, to } => {
+                let chunks = model.frozen(to).chunks;
+                model.change(name, |volume| volume.chunks = chunks);
+                model.is_reaped = false;
+            }
+            Op::Resize { name, size } => model.change(name, |volume| volume.size = *size),
+            Op::Rename { from, to } => {
+                if let Some(volume) = model.volumes.remove(from) {
+                    model.volumes.insert(to.clone(), volume);
+                }
+            }
+            Op::Deactivate { name } => model.change(name, |volume| volume.access = None),
+            Op::Delete { name } => {
+                model.volumes.remove(name);
+                model.is_reaped = false;
+            }
+            Op::Reap => model.is_reaped = true,
+            Op::Release | Op::Abandon => {}
+            Op::Close => {
+                model.is_open = false;
+                model.volumes.values_mut().for_each(|volume| volume.access = None);
+            }
+            Op::Open => model.is_open = true,
+        }
+        model
+    }
+
+    fn put(&mut self, name: &str, offset: u64, length: u64, number: u64) {
+        self.change(name, |volume| volume.put(offset, length, number));
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut ModelVolume)) {
+        if let Some(volume) = self.volumes.get_mut(name) {
+            change(volume);
+        }
+    }
+
+    fn insert(&mut self, name: &str, mut volume: ModelVolume) {
+        volume.identity = self.next_identity;
+        self.next_identity += 1;
+        self.volumes.insert(name.to_owned(), volume);
+    }
+
+    fn snapshot(&mut self, origin: &str, name: &str) {
+        let identity = self.volumes.get(origin).map(|volume| volume.identity);
+        let snapshot = ModelVolume { origin: identity, ..self.frozen(origin) };
+        self.insert(name, snapshot);
+    }
+
+    /// A copy of what a read sees at this moment. The message that makes a copy commits, and a
+    /// commit flushes the data first, so a copy is durable as it was seen.
+    fn frozen(&self, name: &str) -> ModelVolume {
+        let mut copy = self.volumes.get(name).cloned().unwrap_or_default();
+        copy.settle();
+        ModelVolume { origin: None, access: None, ..copy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(ops: &[Op]) -> Model {
+        ops.iter().fold(Model::default(), |model, op| model.after(op))
+    }
+
+    fn write(number: u64, synced: bool) -> Op {
+        Op::Write { name: "v".to_owned(), offset: 4096, length: 8192, number, synced }
+    }
+
+    fn create() -> Op {
+        Op::Create { name: "v".to_owned(), size: 1 << 20 }
+    }
+
+    fn snapshot() -> Op {
+        Op::Snapshot { origin: "v".to_owned(), name: "s".to_owned() }
+    }
+
+    #[test]
+    fn a_write_may_be_there_until_it_is_synced_and_then_must() {
+        let model = after(&[create(), write(1, true), write(2, false)]);
+        let numbers = |model: &Model, name: &str| model.volumes[name].numbers(1).to_vec();
+        assert_eq!(numbers(&model, "v"), [1, 2]);
+        assert_eq!(model.volumes["v"].numbers(0), [0]);
+        assert_eq!(model.volumes["v"].numbers(3), [0]);
+        let during = model.during(&write(3, true));
+        assert_eq!(during.iter().map(|model| numbers(model, "v")).collect::<Vec<_>>(), [[1, 2, 3]]);
+        assert_eq!(numbers(&model.after(&write(3, true)), "v"), [3]);
+        assert_eq!(numbers(&model.after(&snapshot()), "s"), [2], "a copy is what a read saw");
+    }
+
+    #[test]
+    fn an_operation_without_an_answer_is_there_or_not() {
+        let model = after(&[create(), write(1, true)]);
+        let [before, there] = &model.during(&snapshot())[..] else { panic!() };
+        assert!(!before.volumes.contains_key("s") && there.volumes.contains_key("s"));
+        assert_eq!(there.volumes["s"].origin, Some(there.volumes["v"].identity));
+        assert_eq!(model.during(&Op::Release).len(), 1);
+        let gone = model.after(&Op::Delete { name: "v".to_owned() });
+        assert!(gone.volumes.is_empty() && !gone.is_reaped);
+    }
+
+    #[test]
+    fn a_rollback_brings_the_content_back_and_keeps_the_rest() {
+        let resize = Op::Resize { name: "v".to_owned(), size: 2 << 20 };
+        let back = Op::Rollback { name: "v".to_owned(), to: "s".to_owned() };
+        let model = after(&[create(), write(1, true), snapshot(), write(2, true), resize, back]);
+        assert_eq!(model.volumes["v"].numbers(1), [1]);
+        assert_eq!(model.volumes["v"].size, 2 << 20);
+    }
+}
