@@ -26,6 +26,10 @@ DISKS ?= 10G 10G
 # How often `make bench` times each operation, and how many volumes must not matter.
 ROUNDS ?= 80
 VOLUMES ?= 2000
+# `make powercut`: operations picked by chance, which ones, and pools that are opened.
+STEPS ?= 900
+SEED ?= 1
+OPENS ?= 60
 # A part of a kernel test's name.
 T ?=
 export T
@@ -33,7 +37,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long bench lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -85,6 +89,11 @@ fuzz: ## arbitrary bytes to everything that reads bytes; FUZZ_SECONDS=20 for eac
 
 fuzz-long: ## the same for an hour each
 	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),3600)' fuzz/run.sh $(T)
+
+powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SEED=1 OPENS=60
+	@cargo build --quiet --package thinly-tests --bin thinly-powercut
+	@GUEST='$(GUEST)' POWERCUT='$(DEBUG)/thinly-powercut' STEPS='$(STEPS)' SEED='$(SEED)' OPENS='$(OPENS)' \
+		tools/powercut/run.sh
 
 bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOLUMES=2000 DISKS='10G 10G'
 	cargo build --release --package thinly-benches

@@ -64,6 +64,8 @@ impl LabelReader {
 pub(super) struct ClosedPool<'a> {
     pub(super) catalogue: Catalogue,
     pub(super) tail: Tail,
+    /// Counts the regions that the journal has begun.
+    pub(super) journal_epoch: u64,
     pub(super) superblock: Superblock,
     pub(super) metadata: Region<'a>,
     pub(super) data: Region<'a>,
@@ -85,10 +87,11 @@ impl<'a> ClosedPool<'a> {
             journal::Tail::Clean => Tail::Clean,
             journal::Tail::Damaged { .. } => Tail::Damaged,
         };
+        let journal_epoch = loaded.position.epoch;
         let metadata = Region::of(image, &catalogue, Role::Metadata, "metadata")?;
         let data = Region::of(image, &catalogue, Role::Data, "data")?;
         let superblock = settled_superblock(&metadata)?;
-        Ok(Some(Self { catalogue, tail, superblock, metadata, data }))
+        Ok(Some(Self { catalogue, tail, journal_epoch, superblock, metadata, data }))
     }
 }
 

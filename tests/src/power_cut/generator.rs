@@ -9,6 +9,8 @@ const BLOCK_BYTES: u64 = 128 << 10;
 /// Volumes and snapshots at once: the disk is small.
 const VOLUMES_MAX: usize = 14;
 const SIZE_MAX: u64 = 6 * MIB;
+/// The record of a group with four such names is longer than a sector, so that it can be torn.
+const WIDE_NAME_BYTES: usize = 80;
 /// Writes go to the first part of a volume or to its last chunks, so that blocks are shared often.
 const BUSY_BYTES: u64 = MIB;
 
@@ -75,7 +77,9 @@ impl Generator {
         let snapshot = |origin, name| Op::Snapshot { origin: named(origin), name: named(name) };
         let delete = |name| Op::Delete { name: named(name) };
         let members = vec![(named("web"), named("web@g")), (named("db"), named("db@g"))];
-        vec![
+        let wide: Vec<String> = (1..=4).map(|_| self.name(&"w".repeat(WIDE_NAME_BYTES))).collect();
+        let wide_members = wide.iter().map(|name| (named("web"), name.clone())).collect();
+        let mut ops = vec![
             Op::CreatePool { name: named(pool) },
             create("web", 4 * MIB),
             activate("web", true),
@@ -116,8 +120,11 @@ impl Generator {
             Op::Release,
             snapshot("base", "base@2"),
             create("empty", MIB),
-            Op::Close,
-        ]
+            Op::Group { name: named("wide"), members: wide_members },
+        ];
+        ops.extend(wide.into_iter().map(|name| Op::Delete { name }));
+        ops.push(Op::Close);
+        ops
     }
 
     /// One more operation.
@@ -150,7 +157,7 @@ impl Generator {
             45..55 if has_room => {
                 volume.map(|_| Op::Snapshot { origin: any.clone(), name: self.name("s") })
             }
-            55..59 if model.volumes.len() + 2 <= VOLUMES_MAX => self.some_group(&names),
+            55..59 if model.volumes.len() + 4 <= VOLUMES_MAX => self.some_group(&names),
             59..63 if has_room => volume.map(|volume| {
                 let size = (volume.size + self.chance.below(2) * MIB).min(SIZE_MAX);
                 Op::Clone { source: any.clone(), name: self.name("c"), size }
@@ -201,8 +208,13 @@ impl Generator {
         if first == second {
             return None;
         }
+        // Every other group is one whose record can be torn, if the mark can hold the names.
+        let is_wide = self.chance.below(2) == 0 && first.len() + second.len() < WIDE_NAME_BYTES;
+        let origins =
+            if is_wide { vec![first, second, first, second] } else { vec![first, second] };
+        let stem = if is_wide { "w".repeat(WIDE_NAME_BYTES) } else { "s".to_owned() };
         let members =
-            [first, second].into_iter().map(|origin| (origin.clone(), self.name("s"))).collect();
+            origins.into_iter().map(|origin| (origin.clone(), self.name(&stem))).collect();
         Some(Op::Group { name: self.name("g"), members })
     }
 

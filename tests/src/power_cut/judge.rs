@@ -1,6 +1,7 @@
 //! Reads the pool at every moment of a log, and compares it with what must be there.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,6 +42,7 @@ pub fn judge_all(log: &Path, directory: &Path, effort: Effort) -> Result<Report>
     };
     let mut replay = Replay::new(&log)?;
     let moments = spread(replay.boundaries(), effort.moments);
+    let mut epochs = BTreeSet::new();
     let checks_every = moments.len().div_ceil(effort.checks.max(1));
     for (index, moment) in moments.iter().enumerate() {
         replay.advance(moment)?;
@@ -52,16 +54,18 @@ pub fn judge_all(log: &Path, directory: &Path, effort: Effort) -> Result<Report>
         }
         for part in parts {
             let is_checked = part == Part::Nothing && (index + 1).is_multiple_of(checks_every);
-            let untorn = replay.with_part(moment, part, |image, state| {
+            let seen = replay.with_part(moment, part, |image, state| {
                 let place = format!("entry {}, {part:?}, {}", moment.durable, doing(state));
                 judge.look(&place, image, state, part, is_checked)
             })?;
-            if let Some(untorn) = untorn {
-                replay.untorn = untorn;
+            if let Some(Seen { metadata, journal_epoch }) = seen {
+                replay.untorn = metadata;
+                epochs.insert(journal_epoch);
             }
         }
     }
     replay.state.require_end()?;
+    judge.report.regions = epochs.len();
     judge.report.acknowledged = replay.state.acknowledged;
     Ok(judge.report)
 }
@@ -74,6 +78,12 @@ pub(super) fn doing(state: &State) -> String {
     }
 }
 
+/// What a look at one disk shows beside its verdict.
+struct Seen {
+    metadata: Vec<Range<u64>>,
+    journal_epoch: u64,
+}
+
 struct Judge<'a> {
     labels: LabelReader,
     directory: &'a Path,
@@ -81,7 +91,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Judges one disk and counts it; tells where its metadata is.
+    /// Judges one disk and counts it.
     fn look(
         &mut self,
         place: &str,
@@ -89,10 +99,10 @@ impl Judge<'_> {
         state: &State,
         part: Part,
         is_checked: bool,
-    ) -> Option<Vec<std::ops::Range<u64>>> {
+    ) -> Option<Seen> {
         self.report.replayed += 1;
         match self.judge(image, state, part, is_checked) {
-            Ok(places) => places,
+            Ok(seen) => seen,
             Err(fault) => {
                 self.report.note(place, &fault);
                 None
@@ -106,7 +116,7 @@ impl Judge<'_> {
         state: &State,
         part: Part,
         is_checked: bool,
-    ) -> Result<Option<Vec<std::ops::Range<u64>>>, Fault> {
+    ) -> Result<Option<Seen>, Fault> {
         let is_durable = part == Part::Nothing;
         let allowed = if is_durable { state.allowed() } else { state.allowed_with_pending() };
         let Some(pool) = ClosedPool::read(image, &mut self.labels)? else {
@@ -130,7 +140,10 @@ impl Judge<'_> {
         if is_checked {
             self.check_metadata(&pool)?;
         }
-        Ok(Some(pool.metadata.places().to_vec()))
+        Ok(Some(Seen {
+            metadata: pool.metadata.places().to_vec(),
+            journal_epoch: pool.journal_epoch,
+        }))
     }
 
     /// What the catalogue is after recovery; every thin id must then be spoken for.
@@ -237,7 +250,7 @@ fn content_of(pool: &ClosedPool<'_>, volume: &Volume, model: &ModelVolume) -> Re
     Ok(())
 }
 
-fn chunks(offset: u64, length: u64) -> std::ops::Range<u64> {
+fn chunks(offset: u64, length: u64) -> Range<u64> {
     offset / CHUNK_BYTES..(offset + length) / CHUNK_BYTES
 }
 

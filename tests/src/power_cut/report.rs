@@ -24,6 +24,8 @@ pub struct Report {
     pub suspended: usize,
     /// Ids that were kept for a person to look at, because the journal's last write was torn.
     pub kept: usize,
+    /// Regions of the journal that were begun: one more than its checkpoints.
+    pub regions: usize,
     /// Metadata that `thin_check` looked at.
     pub checked: usize,
     /// The first things that went wrong.
@@ -68,6 +70,7 @@ impl Report {
         self.leaked += other.leaked;
         self.suspended += other.suspended;
         self.kept += other.kept;
+        self.regions = self.regions.max(other.regions);
         self.checked += other.checked;
         self.problems.extend(other.problems);
         self
@@ -84,6 +87,12 @@ impl fmt::Display for Report {
         for problem in &self.problems {
             writeln!(f, "{problem}")?;
         }
+        writeln!(
+            f,
+            "thin_check looked at {}; the journal began {} regions; {} ids of torn writes were kept \
+             for a person",
+            self.checked, self.regions, self.kept
+        )?;
         let Self { replayed, opened, acknowledged, lost, leaked, suspended, .. } = self;
         write!(
             f,
