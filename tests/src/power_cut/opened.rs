@@ -23,6 +23,7 @@ use super::judge::{doing, match_one};
 use super::model::{Model, ModelVolume};
 use super::replay::{Part, Replay, spread};
 use super::report::{Fault, Report};
+use super::state::State;
 use crate::command::sh;
 use crate::disks::Disks;
 use crate::log_writes::{DiskImage, WriteLog};
@@ -38,11 +39,13 @@ pub fn open_some(log: &Path, count: usize) -> Result<Report> {
     let log = WriteLog::open(log)?;
     let mut replay = Replay::new(&log)?;
     let mut report = Report::default();
-    let mut walk = Replay::new(&log)?;
-    let mut moments = Vec::new();
-    for moment in walk.boundaries() {
-        walk.advance(&moment)?;
-        if walk.state.model.pool.is_some() {
+    let (mut state, mut seen, mut moments) = (State::default(), 0, Vec::new());
+    for moment in replay.boundaries() {
+        for entry in log.entries().get(seen..moment.durable).unwrap_or_default() {
+            state.see(entry)?;
+        }
+        seen = moment.durable;
+        if state.model.pool.is_some() {
             moments.push(moment);
         }
     }
@@ -62,7 +65,7 @@ pub fn open_some(log: &Path, count: usize) -> Result<Report> {
             }
         })?;
     }
-    report.acknowledged = walk.state.acknowledged;
+    report.acknowledged = state.acknowledged;
     Ok(report)
 }
 
