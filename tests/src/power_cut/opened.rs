@@ -171,9 +171,9 @@ fn judge_kernel(pool: &Pool) -> Result<(), Fault> {
     let metadata = BlockDevice::open(&node, Access::ReadOnly)?;
     let superblock = settled_superblock(&metadata)?;
     let held: BTreeSet<ThinId> = list_devices(&metadata, &superblock)?.into_keys().collect();
-    let named: BTreeSet<ThinId> = pool.catalogue().owned_ids().collect();
-    if named == held {
+    let owned: BTreeSet<ThinId> = pool.catalogue().owned_ids().collect();
+    if owned == held {
         return Ok(());
     }
-    Err(Fault::Leaked(anyhow!("named are {named:?}, in the pool are {held:?}")))
+    Err(Fault::Leaked(anyhow!("named are {owned:?}, in the pool are {held:?}")))
 }

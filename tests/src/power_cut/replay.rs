@@ -142,7 +142,7 @@ mod tests {
             Line::Flush,
         ]);
         let mut replay = Replay::new(&log).unwrap();
-        replay.untorn = vec![4096..8192];
+        replay.untorn.push(4096..8192);
         let moments = replay.boundaries();
         replay.advance(&moments[0]).unwrap();
         let bytes = |image: &DiskImage, _: &State| [0, 512, 4096, 4608].map(|at| image.bytes()[at]);
