@@ -213,6 +213,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Returns once every record appended so far is durable, whoever appended it.
+    pub fn wait_for_all(&self) -> Result<(), JournalError> {
+        let next = self.lock().next_sequence;
+        next.checked_sub(1).map_or(Ok(()), |sequence| self.wait(Ticket { sequence }))
+    }
+
     /// Appends a record and waits until it is durable.
     pub fn commit(&self, payload: Vec<u8>) -> Result<(), JournalError> {
         let ticket = self.append(payload)?;

@@ -58,6 +58,9 @@ impl Pool {
         if total == 0 {
             return Ok(report);
         }
+        // A tombstone is in memory before it is on disk. Were its id deleted now, a crash could
+        // bring back the volume that its record buries, without its data.
+        self.journal.wait_for_all().inspect_err(|error| self.poison(&error.to_string()))?;
         if admit(self.health()?.0, Operation::Reap).is_err() {
             report.waiting = total;
             return Ok(report);

@@ -40,6 +40,19 @@ fn records_that_wait_together_go_out_in_one_write() {
 }
 
 #[test]
+fn one_can_wait_for_what_others_appended() {
+    let medium = formatted(1 << 20);
+    let (journal, _) = resume(&medium);
+    journal.wait_for_all().unwrap();
+    assert_eq!(journal.counters().writes, 0, "nothing was appended");
+    for number in 0..3 {
+        let _ = journal.append(numbered(0, number)).unwrap();
+    }
+    journal.wait_for_all().unwrap();
+    assert_eq!(load(&medium, POOL).unwrap().payloads.len(), 3);
+}
+
+#[test]
 fn a_lone_caller_pays_one_write_of_one_unit_whatever_the_history() {
     let medium = formatted(1 << 20);
     let (journal, _) = resume(&medium);
