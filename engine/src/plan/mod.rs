@@ -5,6 +5,8 @@
 //! enumerates crashes. The shell that performs the steps is `pool::execute`.
 #![forbid(unsafe_code)]
 
+mod epoch;
+mod finding;
 mod mode;
 mod names;
 mod operations;
@@ -13,15 +15,15 @@ mod stack;
 mod step;
 mod unwind;
 
+pub use epoch::{announcement, farewell};
+pub use finding::Finding;
 pub use mode::{Health, Operation, Refusal, admit};
 pub use names::{DeviceNames, LINK_DIRECTORY, UUID_PREFIX, link_path};
 pub use operations::{
     Access, CloneRequest, SnapshotRequest, activate, activate_pending, allocate_pending, clone,
-    deactivate, reap, resize, rollback, snapshot,
+    deactivate, reap, refresh, resize, rollback, snapshot,
 };
-pub use reconcile::{
-    Finding, ForeignPool, KernelView, Reconciliation, Tail, needs_device_tree, reconcile,
-};
+pub use reconcile::{ForeignPool, KernelView, Reconciliation, Tail, needs_device_tree, reconcile};
 pub use stack::{PoolGeometry, linear_table, pool_table, thin_table};
 pub use step::{Failure, Plan, Step};
 pub use unwind::{Unwinding, unwind};

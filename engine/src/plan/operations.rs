@@ -176,10 +176,17 @@ pub fn deactivate(id: ThinId) -> Plan {
 pub fn resize(volume: Uuid, size: Bytes, active: Option<(ThinId, Sectors, bool)>) -> Plan {
     let mut steps = vec![Step::Commit(Record::Resized { uuid: volume, size })];
     if let Some((id, length, read_only)) = active {
-        steps.push(Step::LoadTable { id, length, read_only });
-        steps.push(Step::Reload(id));
+        steps.extend(refresh(id, length, read_only).steps);
     }
     Plan { operation: Operation::Resize, steps }
+}
+
+/// Gives an active device the table that the catalogue says: a resize whose end a crash took.
+pub fn refresh(id: ThinId, length: Sectors, read_only: bool) -> Plan {
+    Plan {
+        operation: Operation::Resize,
+        steps: vec![Step::LoadTable { id, length, read_only }, Step::Reload(id)],
+    }
 }
 
 /// Deletes a tombstone's thin id from the pool, then lets the id be used again.

@@ -11,7 +11,7 @@ use super::links::{remove_link, write_link};
 use super::view::VolumeView;
 use crate::catalogue::{Content, Record, ThinState, Volume, VolumeName};
 use crate::plan::{
-    Access, Operation, activate, activate_pending, admit, allocate_pending, deactivate, thin_table,
+    Access, Operation, activate, activate_pending, admit, allocate_pending, deactivate, refresh,
 };
 use crate::units::ThinId;
 
@@ -132,10 +132,7 @@ impl Pool {
             return Ok(());
         }
         self.admit(Operation::Resize)?;
-        self.announce()?;
-        let table = thin_table(self.kernel_number, device.id, length);
-        self.dm.load(&device.name, &table, device.read_only)?;
-        self.reload(&device.name)
+        self.execute(&refresh(device.id, length, device.read_only))
     }
 
     /// Removes the device of a volume, and its link. Refused while anybody has it open.

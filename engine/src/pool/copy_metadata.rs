@@ -10,11 +10,12 @@ use super::held_root::HeldRoot;
 use super::located::{Located, linear_segments};
 use super::open::{attach, is_open};
 use super::segmented::Segmented;
-use crate::dm::{Dm, ThinPoolStatus};
+use crate::dm::Dm;
 use crate::layout::Role;
 use crate::metadata::{
     CopyReport, SuperblockState, copy_closed, copy_held, read_held_superblock, read_superblock,
 };
+use crate::plan::Operation;
 use crate::units::DataBlocks;
 
 /// Copies a closed pool's metadata block by block, or rebuilds an open pool's from a metadata
@@ -42,14 +43,12 @@ impl Pool {
         out: &File,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<CopyReport, PoolError> {
-        let ThinPoolStatus::Working(usage) = self.status()? else {
-            return Err(PoolError::WentDegraded {
-                health: crate::plan::Health::Failed,
-                operation: "copying its metadata",
-                advice: crate::plan::Health::Failed.advice(),
-            });
+        let (health, usage) = self.health()?;
+        let Some(usage) = usage.filter(|_| health.serves_messages()) else {
+            let operation = "copying its metadata";
+            return Err(PoolError::WentDegraded { health, operation, advice: health.advice() });
         };
-        self.announce()?;
+        self.announce(Operation::Allocate)?;
         let held = HeldRoot::reserve(self)?;
         let copied = self.copy_held(usage.total_data_blocks, out, progress);
         // Held for as short as the copy takes: what is freed meanwhile stays allocated until here.

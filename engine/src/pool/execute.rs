@@ -62,7 +62,7 @@ impl Pool {
     pub(super) fn execute(&self, plan: &Plan) -> Result<(), PoolError> {
         self.refuse_if_poisoned()?;
         if plan.needs_epoch() {
-            self.announce()?;
+            self.announce(plan.operation)?;
         }
         let mut frozen = Frozen::default();
         for (index, step) in plan.steps.iter().enumerate() {

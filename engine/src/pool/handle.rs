@@ -20,7 +20,7 @@ use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
 use crate::journal::{Counters as JournalCounters, Journal};
-use crate::plan::{DeviceNames, Finding, Health, Operation, admit};
+use crate::plan::{DeviceNames, Finding, Health, Operation, admit, announcement, farewell};
 use crate::units::{DataBlocks, ThinId, TransactionId};
 
 /// What changes together under one lock: the order of the journal is the order of the state.
@@ -102,19 +102,14 @@ impl Pool {
         if lock(&self.poison).is_some() {
             return Ok(());
         }
-        let open_epoch = match lock(&self.state).catalogue.epoch() {
-            Epoch::Opened { epoch, .. } => Some(epoch),
-            Epoch::Released { .. } => None,
-        };
-        let Some(epoch) = open_epoch else { return Ok(()) };
-        match self.status()? {
-            ThinPoolStatus::Working(usage) if !usage.needs_check => {
-                let transaction_id = usage.transaction_id;
-                self.commit(Record::Released { epoch, transaction_id })
-            }
-            // A pool in doubt is left unreleased: the next open looks at everything.
-            _ => Ok(()),
+        let epoch = lock(&self.state).catalogue.epoch();
+        if matches!(epoch, Epoch::Released { .. }) {
+            return Ok(());
         }
+        let (health, usage) = self.health()?;
+        usage
+            .and_then(|usage| farewell(epoch, health, usage.transaction_id))
+            .map_or(Ok(()), |record| self.commit(record))
     }
 
     /// Applies a record and makes it durable. The record is checked first: a refusal changes
@@ -205,22 +200,18 @@ impl Pool {
 
     /// Announces this writer, once: the record first, then the compare-and-swap, then the status.
     /// A crash between them leaves the pool at `from` or at `to`, and recovery takes both.
-    pub(super) fn announce(&self) -> Result<(), PoolError> {
+    pub(super) fn announce(&self, operation: Operation) -> Result<(), PoolError> {
         let mut announced = lock(&self.announced);
         if *announced {
             return Ok(());
         }
         self.refuse_if_poisoned()?;
-        let ThinPoolStatus::Working(usage) = self.status()? else {
-            return Err(PoolError::Refused(crate::plan::Refusal {
-                health: Health::Failed,
-                operation: Operation::Allocate,
-            }));
-        };
-        let from = usage.transaction_id;
+        let (health, usage) = self.health()?;
+        let from = usage.map_or(TransactionId::ZERO, |usage| usage.transaction_id);
+        let epoch = lock(&self.state).catalogue.epoch();
+        let record = announcement(epoch, health, from, operation)?;
+        self.commit(record)?;
         let to = from.next();
-        let epoch = lock(&self.state).catalogue.epoch().number() + 1;
-        self.commit(Record::Opened { epoch, from, to })?;
         self.swap_transaction_id(from, to).inspect_err(|error| self.poison(&error.to_string()))?;
         *announced = true;
         Ok(())
@@ -229,24 +220,15 @@ impl Pool {
     fn swap_transaction_id(&self, from: TransactionId, to: TransactionId) -> Result<(), PoolError> {
         let message = PoolMessage::SetTransactionId { from, to };
         self.dm.message(&self.names.pool_device, &message.to_string())?;
-        match self.status()? {
-            ThinPoolStatus::Working(usage) if usage.transaction_id == to && !usage.needs_check => {
-                Ok(())
-            }
-            ThinPoolStatus::Working(usage) if usage.transaction_id == to => {
-                Err(PoolError::WentDegraded {
-                    health: Health::NeedsCheck,
-                    operation: "announcing a writer",
-                    advice: Health::NeedsCheck.advice(),
-                })
-            }
-            ThinPoolStatus::Working(usage) => {
+        match self.health()? {
+            (_, Some(usage)) if usage.transaction_id != to => {
                 Err(PoolError::Fence { found: usage.transaction_id, expected: to })
             }
-            _ => Err(PoolError::WentDegraded {
-                health: Health::Failed,
+            (health, Some(_)) if health.serves_messages() => Ok(()),
+            (health, _) => Err(PoolError::WentDegraded {
+                health,
                 operation: "announcing a writer",
-                advice: Health::Failed.advice(),
+                advice: health.advice(),
             }),
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::error::PoolError;
 use super::handle::Pool;
 use crate::dm::PoolMessage;
-use crate::plan::Finding;
+use crate::plan::{Finding, Operation};
 
 /// A metadata snapshot that this handle holds.
 pub(super) struct HeldRoot<'a> {
@@ -46,8 +46,9 @@ impl<'a> HeldRoot<'a> {
 impl Pool {
     /// Releases the metadata snapshot of a pool that was just brought up: whoever took it went with the pool's devices.
     pub(super) fn release_stale_root(&mut self, block: u64) {
-        let released =
-            self.announce().and_then(|()| self.send_message(PoolMessage::ReleaseMetadataSnap));
+        let released = self
+            .announce(Operation::Allocate)
+            .and_then(|()| self.send_message(PoolMessage::ReleaseMetadataSnap));
         if released.is_ok() {
             self.findings.push(Finding::StaleMetadataSnapshot { block });
         }

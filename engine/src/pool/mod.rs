@@ -30,6 +30,7 @@ mod repair;
 mod report;
 mod salvage;
 mod segmented;
+mod settle;
 mod snapshots;
 mod stack;
 mod stacking;

@@ -18,10 +18,11 @@ use super::kernel::node_of;
 use super::located::{Located, length_of, linear_segments};
 use super::locks::Locks;
 use super::repair::mend_labels;
+use super::settle::{settle_all, settle_linears, thins};
 use super::stack::Stack;
 use crate::block_device::{Access, BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, Record};
-use crate::dm::{Dm, ListedDevice, ThinPoolStatus};
+use crate::dm::{Dm, ThinPoolStatus};
 use crate::journal::{CopyState, Journal, Loaded, Media, Options, Position, Tail as JournalTail};
 use crate::layout::Role;
 use crate::metadata::{DeviceDetails, MetadataError, Superblock, list_devices, settled_superblock};
@@ -98,6 +99,9 @@ pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolEr
     located.require_complete(&unreconciled.catalogue)?;
     if unreconciled.is_unclean() {
         settle_all(&**dm, located)?;
+        // A flush commits: what a message that said no left in core shows in the device tree now,
+        // and the transaction id that is read next is on disk.
+        dm.status(&names.pool_device, true)?;
     }
     let metadata = dm.info(&names.metadata)?.number;
     let reader = BlockDevice::open(&node_of(metadata), Access::ReadOnly)?;
@@ -149,47 +153,6 @@ pub(super) fn require_superblock(
     Ok(superblock)
 }
 
-/// Puts linears that a crash left half-made in order.
-fn settle_linears(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
-    let names = &located.names;
-    for name in [&names.journal, &names.metadata, &names.data, &names.pool_device] {
-        settle(dm, name)?;
-    }
-    Ok(())
-}
-
-/// Puts every device of an unclean pool in order: the lower ones first.
-fn settle_all(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
-    settle_linears(dm, located)?;
-    for device in thins(dm, located)? {
-        settle(dm, &device.name)?;
-    }
-    Ok(())
-}
-
-fn settle(dm: &dyn Dm, name: &crate::dm::DmName) -> Result<(), PoolError> {
-    let info = match dm.info(name) {
-        Ok(info) => info,
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    if info.inactive_table {
-        dm.clear(name)?;
-    }
-    if info.suspended && info.live_table {
-        dm.resume(name)?;
-    }
-    Ok(())
-}
-
-/// The thin devices of a pool that are in the kernel.
-pub(super) fn thins(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
-    let names = &located.names;
-    let mut listed = dm.list(&names.name_prefix(), &names.uuid_prefix())?;
-    listed.retain(|device| names.thin_id_of(&device.name).is_some());
-    Ok(listed)
-}
-
 impl<'a> UnreconciledPool<'a> {
     /// Claims the journal and reads it.
     fn read(
@@ -228,10 +191,21 @@ impl<'a> UnreconciledPool<'a> {
         matches!(self.catalogue.epoch(), Epoch::Opened { .. }) || self.tail() == Tail::Damaged
     }
 
+    /// Thin ids that somebody may use through a dm device. One without a live table is what an
+    /// activation left that never got to its resume: nobody ever had it.
     fn loaded(&self) -> Result<BTreeSet<ThinId>, PoolError> {
         let names = &self.located.names;
-        let listed = thins(&*self.dm, self.located)?;
-        Ok(listed.iter().filter_map(|device| names.thin_id_of(&device.name)).collect())
+        let mut loaded = BTreeSet::new();
+        for device in thins(&*self.dm, self.located)? {
+            let Some(id) = names.thin_id_of(&device.name) else { continue };
+            match self.dm.info(&device.name) {
+                Ok(info) if info.live_table || info.open_count > 0 => drop(loaded.insert(id)),
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(loaded)
     }
 
     /// What a pool that is not loaded says: nothing moves, so one read is enough.
@@ -240,12 +214,11 @@ impl<'a> UnreconciledPool<'a> {
         metadata: &BlockDevice,
         superblock: &Superblock,
     ) -> Result<KernelView, PoolError> {
-        let devices = if needs_device_tree(&self.catalogue, self.tail()) {
-            Some(list_devices(metadata, superblock)?)
-        } else {
-            None
-        };
         let transaction_id = superblock.transaction_id;
+        if !needs_device_tree(&self.catalogue, self.tail()) {
+            return Ok(KernelView { transaction_id, devices: None, loaded: BTreeSet::new() });
+        }
+        let devices = Some(list_devices(metadata, superblock)?);
         Ok(KernelView { transaction_id, devices, loaded: self.loaded()? })
     }
 
@@ -258,11 +231,10 @@ impl<'a> UnreconciledPool<'a> {
             ThinPoolStatus::Working(usage) => usage.transaction_id,
             _ => self.catalogue.epoch().expected(),
         };
-        let devices = if needs_device_tree(&self.catalogue, self.tail()) {
-            Some(stable_tree(self.located, metadata)?)
-        } else {
-            None
-        };
+        if !needs_device_tree(&self.catalogue, self.tail()) {
+            return Ok(KernelView { transaction_id, devices: None, loaded: BTreeSet::new() });
+        }
+        let devices = Some(stable_tree(self.located, metadata)?);
         Ok(KernelView { transaction_id, devices, loaded: self.loaded()? })
     }
 
@@ -276,17 +248,20 @@ impl<'a> UnreconciledPool<'a> {
     ) -> Result<Pool, PoolError> {
         let outcome = reconcile(&self.catalogue, self.tail(), view)?;
         let mut findings = damaged_copies(&self.position);
-        findings.extend(outcome.findings);
+        findings.extend(outcome.findings.iter().cloned());
         let journal = Journal::resume(self.media, &self.position, Options::default())?;
-        let ids = IdAllocator::new(&self.catalogue, ThinId::MAX);
+        let checkpoint_first = journal.needs_checkpoint();
+        let mut catalogue = self.catalogue;
+        let records = outcome.settle(&mut catalogue, checkpoint_first)?;
+        let ids = IdAllocator::new(&catalogue, ThinId::MAX);
         let pool = Pool {
             dm: self.dm,
             names: self.located.names.clone(),
-            identity: self.catalogue.pool().clone(),
+            identity: catalogue.pool().clone(),
             kernel_number,
             metadata,
             journal,
-            state: Mutex::new(State { catalogue: self.catalogue, ids }),
+            state: Mutex::new(State { catalogue, ids }),
             locks: Locks::default(),
             reaping: Mutex::new(()),
             findings,
@@ -296,10 +271,10 @@ impl<'a> UnreconciledPool<'a> {
             memory_locked: AtomicBool::new(false),
             poison: Mutex::new(None),
         };
-        if pool.journal.needs_checkpoint() {
+        if checkpoint_first {
             pool.checkpoint()?;
         }
-        for record in outcome.records {
+        for record in records {
             pool.commit(record)?;
         }
         Ok(pool)

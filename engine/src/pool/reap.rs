@@ -110,7 +110,7 @@ impl Pool {
         let blocks = DataBlocks::new(highest.saturating_add(1));
         let length = self.identity.block_size.length_of(blocks);
         let name = self.names.thin(id)?;
-        self.announce()?;
+        self.announce(Operation::Reap)?;
         let info = self.dm.create(&name, &self.names.reaper_uuid(id)?)?;
         let emptied = self.discard_all(&name, info.number, id, length);
         let removed = remove(&*self.dm, &name);
