@@ -51,7 +51,8 @@ fn decisions_hold_no_descriptor_no_clock_and_no_log() {
     ];
     for module in ["plan", "catalogue"] {
         for file in sources(&source_root().join(module)) {
-            if file.ends_with("golden.rs") {
+            // Tests: one reads its golden file, the other prints what it visited.
+            if file.ends_with("golden.rs") || file.ends_with("enumeration/mod.rs") {
                 continue;
             }
             let text = fs::read_to_string(&file).unwrap();

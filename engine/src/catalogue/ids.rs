@@ -10,7 +10,7 @@ use crate::units::ThinId;
 ///
 /// The search goes on from the last id handed out, so a free id costs one look-up in the usual
 /// case, and a just-freed id is not the next to be used.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct IdAllocator {
     next: u32,
     limit: ThinId,

@@ -15,6 +15,9 @@ mod stack;
 mod step;
 mod unwind;
 
+#[cfg(test)]
+mod enumeration;
+
 pub use epoch::{announcement, farewell};
 pub use finding::Finding;
 pub use mode::{Health, Operation, Refusal, admit};
