@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::pool::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
-    PoolRepair, PoolRestore, PoolVerb,
+    PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,

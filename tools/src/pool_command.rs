@@ -6,7 +6,7 @@ use thinly_engine::units::TransactionId;
 
 use crate::args::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan, PoolRepair,
-    PoolRestore, PoolVerb,
+    PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 use crate::console::Console;
 use crate::failure::Failure;
@@ -28,6 +28,7 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
         PoolVerb::Close(target) => close(console, &target.pool),
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
         PoolVerb::Repair(arguments) => repair(console, arguments),
+        PoolVerb::RestoreMetadata(arguments) => restore_metadata(console, arguments),
         PoolVerb::RemoveOrphan(arguments) => remove_orphan(console, arguments),
         PoolVerb::CopyMetadata(arguments) => copy_metadata(console, arguments),
     }
@@ -124,6 +125,28 @@ fn repair(console: Console, arguments: &PoolRepair) -> Result<(), Failure> {
     let report = Engine::new()?.repair(&arguments.pool, request)?;
     let value = RepairJson::new(&arguments.pool, &report);
     console.answer(&value, || render::repair_page(&arguments.pool, &report))
+}
+
+fn restore_metadata(console: Console, arguments: &PoolRestoreMetadata) -> Result<(), Failure> {
+    let pool = &arguments.pool;
+    if !arguments.yes {
+        return Err(Failure::NotConfirmed(format!(
+            "restoring the metadata of pool {pool:?} gives up what was written since the image was made,"
+        )));
+    }
+    let engine = Engine::new()?;
+    let mut progress = Progress::new("restoring metadata", !console.is_json());
+    let restored = engine.restore_metadata(
+        pool,
+        &arguments.file,
+        arguments.accept_loss,
+        &mut |done, total| progress.update(done, total),
+    );
+    progress.finish();
+    for volume in restored?.lost {
+        console.warn(&format!("volume {volume} is not in the image"));
+    }
+    answer(console, engine.view(pool)?)
 }
 
 fn remove_orphan(console: Console, arguments: &PoolRemoveOrphan) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
 use super::repair::{RepairReport, RepairRequest, repair};
+use super::restore_metadata::{RestoredMetadata, restore_metadata};
 use super::salvage::{SalvageReport, salvage};
 use super::view::{PoolView, VolumeView};
 use super::{close, inspect, open};
@@ -104,6 +105,17 @@ impl Engine {
     /// Looks at the dm-thin metadata of a closed pool, and repairs it onto the spare region when asked to.
     pub fn repair(&self, pool: &str, request: RepairRequest) -> Result<RepairReport, PoolError> {
         repair(&self.dm, &Located::find(pool)?, request)
+    }
+
+    /// Puts an image of dm-thin metadata in the place of a closed pool's. `progress` gets bytes done and their total.
+    pub fn restore_metadata(
+        &self,
+        pool: &str,
+        image: &Path,
+        accept_loss: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<RestoredMetadata, PoolError> {
+        restore_metadata(&self.dm, &Located::find(pool)?, image, accept_loss, progress)
     }
 
     /// Rebuilds the catalogue of a closed pool whose journal cannot be read.

@@ -27,6 +27,7 @@ use crate::metadata::{
     DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
     set_transaction_id,
 };
+use crate::plan::ForeignPool;
 use crate::units::ThinId;
 
 /// The program that rebuilds metadata, of Debian's thin-provisioning-tools.
@@ -85,7 +86,11 @@ pub(super) fn repair(
         if report.tool.is_none() {
             return Err(PoolError::NoRepairTool { pool: located.found.name.clone() });
         }
-        rebuild_and_swap(dm, located, &catalogue, request.accept_loss, &mut report)?;
+        let repaired =
+            rebuild_and_swap(dm, located, &catalogue, request.accept_loss, &|from, to| {
+                run_tool(located, &catalogue, from, to)
+            })?;
+        report = RepairReport { swapped: true, ..repaired.into_report(report) };
     }
     Ok(report)
 }
@@ -136,13 +141,26 @@ fn lost(catalogue: &Catalogue, devices: &BTreeMap<ThinId, DeviceDetails>) -> Vec
     missing.map(|volume| volume.name.clone()).collect()
 }
 
-fn rebuild_and_swap(
+/// What the metadata on the spare region holds.
+pub(super) struct Rebuilt {
+    pub(super) device_count: usize,
+    pub(super) lost: Vec<VolumeName>,
+}
+
+impl Rebuilt {
+    fn into_report(self, report: RepairReport) -> RepairReport {
+        RepairReport { device_count: Some(self.device_count), lost: self.lost, ..report }
+    }
+}
+
+/// Has the spare region written, from the metadata region or not, looks at it, and swaps it in.
+pub(super) fn rebuild_and_swap(
     dm: &Arc<dyn Dm>,
     located: &Located,
     catalogue: &Catalogue,
     accept_loss: bool,
-    report: &mut RepairReport,
-) -> Result<(), PoolError> {
+    write: &dyn Fn(&Path, &Path) -> Result<(), PoolError>,
+) -> Result<Rebuilt, PoolError> {
     catalogue.check(&Record::MetadataSwapped)?;
     let names = &located.names;
     // A crash may have left linears over the old places; no later open may find them.
@@ -158,19 +176,23 @@ fn rebuild_and_swap(
     let damaged = stack.linear(located, &names.metadata, &names.role_uuid("meta")?, &damaged)?;
     let spare = linear_segments(catalogue, Role::MetadataSpare)?;
     let spare = stack.linear(located, &names.spare, &names.role_uuid("spare")?, &spare)?;
-    run_tool(located, catalogue, &node_of(damaged), &node_of(spare))?;
+    write(&node_of(damaged), &node_of(spare))?;
 
     let repaired = BlockDevice::open(&node_of(spare), Access::ReadOnly)?;
     let superblock = require_superblock(&repaired, catalogue, located)?;
+    let (epoch, found) = (catalogue.epoch(), superblock.transaction_id);
+    if !epoch.accepts(found) {
+        let (expected, epoch) = (epoch.expected(), epoch.number());
+        return Err(ForeignPool { found, expected, epoch }.into());
+    }
     if let Some(damage) = first_damage(&repaired)? {
         return Err(damage.into());
     }
     let devices = list_devices(&repaired, &superblock)?;
     drop(repaired);
-    report.lost = lost(catalogue, &devices);
-    report.device_count = Some(devices.len());
-    if !report.lost.is_empty() && !accept_loss {
-        let names: Vec<String> = report.lost.iter().map(ToString::to_string).collect();
+    let rebuilt = Rebuilt { device_count: devices.len(), lost: lost(catalogue, &devices) };
+    if !rebuilt.lost.is_empty() && !accept_loss {
+        let names: Vec<String> = rebuilt.lost.iter().map(ToString::to_string).collect();
         let (pool, volumes) = (located.found.name.clone(), names.join(", "));
         return Err(PoolError::RepairLoses { pool, volumes });
     }
@@ -179,8 +201,8 @@ fn rebuild_and_swap(
     drop(claimed);
     let swapped = amend(dm, located, journal, Record::MetadataSwapped)?;
     drop(stack);
-    report.swapped = true;
-    mend_labels(located, &swapped)
+    mend_labels(located, &swapped)?;
+    Ok(rebuilt)
 }
 
 /// Rewrites labels that place a role elsewhere than the catalogue does. A crash among them leaves some as they were:

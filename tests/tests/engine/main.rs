@@ -12,6 +12,7 @@ mod groups;
 mod io_errors;
 mod kills;
 mod life;
+mod lifetime;
 mod reaping;
 mod recovery;
 mod refusals;

@@ -66,6 +66,13 @@ pub enum PoolVerb {
     #[command(after_long_help = "Example:\n  thinly pool close p0\n  thinly pool repair p0\n  \
             thinly pool repair p0 --yes\n  thinly pool open p0")]
     Repair(PoolRepair),
+    /// Put an image of dm-thin's metadata in the place of a closed pool's.
+    ///
+    /// The image is what `thinly pool copy-metadata` or `thin_restore` wrote. It goes to the pool's spare
+    /// region and is checked there before the two regions change places.
+    #[command(after_long_help = "Example:\n  thinly pool close p0\n  \
+            thinly pool restore-metadata p0 /root/p0.metadata --yes\n  thinly pool open p0")]
+    RestoreMetadata(PoolRestoreMetadata),
     /// Delete a thin id that no volume claims.
     ///
     /// `thinly pool show` lists them. Another tool made them, or they are what a restored
@@ -190,6 +197,23 @@ pub struct PoolRepair {
     pub yes: bool,
     /// Go on although the repaired metadata lacks volumes.
     #[arg(long, requires = "yes")]
+    pub accept_loss: bool,
+}
+
+/// `thinly pool restore-metadata`.
+#[derive(Debug, Args)]
+pub struct PoolRestoreMetadata {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The image.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Yes, the pool's present metadata is given up.
+    #[arg(long)]
+    pub yes: bool,
+    /// Go on although the image lacks volumes.
+    #[arg(long)]
     pub accept_loss: bool,
 }
 
