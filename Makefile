@@ -37,7 +37,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut bench lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -89,6 +89,11 @@ fuzz: ## arbitrary bytes to everything that reads bytes; FUZZ_SECONDS=20 for eac
 
 fuzz-long: ## the same for an hour each
 	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),3600)' fuzz/run.sh $(T)
+
+crash: deps runner build ## every proof that nothing is lost, leaked or frozen: some 20 minutes, ends with a table
+	@cargo build --quiet --package thinly-tests --bin thinly-powercut
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
+		tools/crash/run.sh
 
 powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SEED=1 OPENS=60
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
