@@ -206,3 +206,31 @@ pub fn reap(id: ThinId) -> Plan {
 pub(super) const fn bury(id: ThinId) -> Record {
     Record::Tombstoned { thin_id: id, reason: TombstoneReason::UnknownFate }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device may lie on another one: what is frozen last must run first, or its own I/O waits for the one below.
+    #[test]
+    fn members_of_a_group_are_frozen_in_one_order_and_run_again_in_the_opposite() {
+        let id = |n| ThinId::new(n).unwrap();
+        let member = |n: u32| SnapshotMember {
+            uuid: Uuid::from_u128(u128::from(n)),
+            name: VolumeName::new(&format!("s{n}")).unwrap(),
+            origin: Uuid::from_u128(99),
+            thin_id: id(10 + n),
+        };
+        let members =
+            vec![(member(0), id(3), true), (member(1), id(1), true), (member(2), id(2), true)];
+        let steps =
+            snapshot(&SnapshotRequest { group: None, created_at: Timestamp(0), members }).steps;
+        let frozen = [1, 2, 3].map(|n| Step::Suspend(id(n)));
+        let running = [3, 2, 1].map(|n| Step::Resume(id(n)));
+        assert_eq!(steps[..3], frozen);
+        let only_messages = steps[3..6].iter().all(|step| matches!(step, Step::Message(_)));
+        assert!(only_messages, "{steps:?}");
+        assert_eq!(steps[6..9], running);
+        assert_eq!(steps[9], Step::CheckPool);
+    }
+}

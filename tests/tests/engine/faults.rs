@@ -208,3 +208,23 @@ fn a_first_activation_that_fails_at_any_step_can_be_repeated() -> Result<()> {
     writer.pool.release()?;
     bed.assert_ids_are_named()
 }
+
+#[test]
+fn a_panic_while_an_origin_is_frozen_lets_it_run_again() -> Result<()> {
+    let (bed, origins) = bed_with_origins(&["web"])?;
+    let dm = Arc::new(FaultyDm::new()?);
+    let pool = Engine::with_dm(Arc::<FaultyDm>::clone(&dm)).attach(&bed.pool)?;
+    pool.snapshot(&name("web"), &name("web@0"))?;
+    dm.panic_at(Command::Message);
+    let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pool.snapshot(&name("web"), &name("web@1")).map(drop)
+    }));
+    ensure!(taken.is_err(), "there was no panic");
+    bed.assert_nothing_suspended()?;
+    fill(&origins[0], mib(0), mib(1), 7)?;
+    drop(pool);
+    let pool = bed.attach()?;
+    pool.reap(&mut |_| {})?;
+    pool.release()?;
+    bed.assert_ids_are_named()
+}

@@ -26,15 +26,21 @@ pub(crate) struct Fault {
 pub(crate) struct FaultyDm {
     control: Control,
     fault: Mutex<Option<Fault>>,
+    panic: Mutex<Option<Command>>,
 }
 
 impl FaultyDm {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { control: Control::open()?, fault: Mutex::new(None) })
+        Ok(Self { control: Control::open()?, fault: Mutex::new(None), panic: Mutex::new(None) })
     }
 
     pub(crate) fn arm(&self, fault: Fault) {
         *self.fault.lock().unwrap() = Some(fault);
+    }
+
+    /// The next command of this kind ends its thread, as a bug of ours would.
+    pub(crate) fn panic_at(&self, command: Command) {
+        *self.panic.lock().unwrap() = Some(command);
     }
 
     /// Ends the waiting for a fault; says whether it has come.
@@ -48,6 +54,8 @@ impl FaultyDm {
         device: &DmName,
         act: impl FnOnce() -> Result<T, DmError>,
     ) -> Result<T, DmError> {
+        let panics = self.panic.lock().unwrap().take_if(|at| *at == command).is_some();
+        assert!(!panics, "a panic of the test");
         let due = {
             let mut waiting = self.fault.lock().unwrap();
             match &mut *waiting {
