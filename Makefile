@@ -37,7 +37,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash bench lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash mutants bench lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -94,6 +94,9 @@ crash: deps runner build ## every proof that nothing is lost, leaked or frozen: 
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
 		tools/crash/run.sh
+
+mutants: deps runner ## takes the lines away that the promises stand on, one at a time: a test must fail for each
+	@tools/crash/mutants.sh
 
 powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SEED=1 OPENS=60
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
