@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use thinly::json::{
-    CompletionsJson, ErrorJson, EventJson, FileJson, PageJson, PoolJson, SalvagedJson, VolumeJson,
-    WarningJson,
+    CompletionsJson, ErrorJson, EventJson, FileJson, PageJson, PoolJson, RepairJson, SalvagedJson,
+    VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{GroupTag, PoolName, Timestamp, VolumeKind, VolumeName};
@@ -223,6 +223,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(VolumeJson::from(&snapshot())),
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
+        serde_json::to_value(repair()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
         serde_json::to_value(CompletionsJson { shell: String::new(), script: String::new() }),
         serde_json::to_value(EventJson { event: "e", pool: None, message: "m" }),
@@ -234,6 +235,19 @@ fn all_keys() -> BTreeSet<String> {
         keys(&value.unwrap(), &mut found);
     }
     found
+}
+
+/// A repair that was done and lost a volume.
+fn repair() -> RepairJson {
+    RepairJson {
+        pool: "p0".to_owned(),
+        damage: Some("the superblock is blank".to_owned()),
+        needs_check: true,
+        tool: Some("1.1.0".to_owned()),
+        repaired: true,
+        device_count: Some(2),
+        lost: vec!["web".to_owned()],
+    }
 }
 
 /// The names in the first column of the tables.
