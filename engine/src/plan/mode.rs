@@ -205,6 +205,6 @@ mod tests {
         let refusal = admit(Health::NeedsCheck, Operation::Create).unwrap_err();
         let text = refusal.to_string();
         assert!(text.contains("needs_check") && text.contains("creating a volume"), "{text}");
-        assert!(text.contains("copy-metadata"), "{text}");
+        assert!(text.contains("thinly pool repair"), "{text}");
     }
 }
