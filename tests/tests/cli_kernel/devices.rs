@@ -6,7 +6,7 @@ use std::path::Path;
 use thinly::exit::Exit;
 use thinly_tests::{Disks, gib, mib, sh};
 
-use crate::program::{Mount, ends_of, json, pool_name, refused};
+use crate::program::{Mount, ends_of, json, pool_name, refused, refused_in_json};
 
 /// Refuses `bad` alone and after a good disk; the ends of both stay as they are.
 fn refuse(good: &Path, bad: &Path, options: &[&str], exit: Exit, words: &[&str]) {
@@ -17,14 +17,14 @@ fn refuse(good: &Path, bad: &Path, options: &[&str], exit: Exit, words: &[&str])
     for devices in [&[bad_text][..], &[good_text, bad_text]] {
         let arguments: Vec<&str> =
             ["pool", "create", &name].iter().chain(devices).chain(options).copied().collect();
-        refused(&arguments, exit, &words);
+        refused_in_json(&arguments, exit, &words);
     }
     let arguments: Vec<&str> = ["pool", "create", &name, good_text, "--metadata", bad_text]
         .iter()
         .chain(options)
         .copied()
         .collect();
-    refused(&arguments, exit, &words);
+    refused_in_json(&arguments, exit, &words);
     assert_eq!(ends_of(&[good, bad]), before, "{bad_text}");
 }
 
