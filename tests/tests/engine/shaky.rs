@@ -58,13 +58,7 @@ impl Shaky {
 
     /// From now on a role's part fails: `error_writes` or `error_reads`, as dm-flakey calls it.
     pub(crate) fn fail(&self, role: Role, how: &str) -> Result<()> {
-        self.fail_from(role, 0, how)
-    }
-
-    /// The same, but for the first blocks of 4 KiB.
-    pub(crate) fn fail_from(&self, role: Role, blocks: u64, how: &str) -> Result<()> {
         let (start, length) = self.range(role)?;
-        let (start, length) = (start + 8 * blocks, length - 8 * blocks);
         let (disk, end) = (&self.disk, start + length);
         self.load(&format!(
             "0 {start} linear {disk} 0\\n{start} {length} flakey {disk} {start} 0 1000 1 {how}\\n\
