@@ -99,6 +99,8 @@ macro_rules! quantity {
     };
 }
 
+pub(crate) use quantity;
+
 quantity! {
     /// A number of bytes.
     Bytes

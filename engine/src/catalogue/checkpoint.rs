@@ -98,20 +98,14 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::super::record::{PoolIdentity, SnapshotMember};
-    use super::super::{PoolName, ThinState, Timestamp, TombstoneReason, VolumeName};
+    use super::super::record::SnapshotMember;
+    use super::super::{ThinState, Timestamp, TombstoneReason, VolumeName};
     use super::*;
-    use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
+    use crate::catalogue::fixture::empty_catalogue;
+    use crate::units::{Bytes, ThinId, TransactionId};
 
     fn empty() -> Catalogue {
-        Catalogue::new(PoolIdentity {
-            uuid: Uuid::from_u128(1),
-            name: PoolName::new("p0").unwrap(),
-            created_at: Timestamp(1),
-            block_size: BlockSize::DEFAULT,
-            extent: Bytes::new(4 << 20),
-            discard_passdown: true,
-        })
+        empty_catalogue(Uuid::from_u128(1))
     }
 
     fn name(n: u8) -> VolumeName {

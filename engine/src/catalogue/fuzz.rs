@@ -4,13 +4,13 @@
 
 use uuid::Uuid;
 
-use super::{Catalogue, PoolIdentity, PoolName, Record, Timestamp};
+use super::fixture::empty_catalogue;
+use super::{Catalogue, Record};
 use crate::fuzzing::pieces;
-use crate::units::{BlockSize, Bytes};
 
 /// Input: records, each behind its length. Those that decode are applied one after the other.
 pub fn record(data: &[u8]) -> bool {
-    let Some(mut state) = empty() else { return false };
+    let mut state = empty();
     let mut applied = 0;
     for piece in pieces(data) {
         let Ok(record) = Record::decode(piece) else { continue };
@@ -36,15 +36,8 @@ pub fn checkpoint(data: &[u8]) -> bool {
     true
 }
 
-fn empty() -> Option<Catalogue> {
-    Some(Catalogue::new(PoolIdentity {
-        uuid: Uuid::from_u128(1),
-        name: PoolName::new("p0").ok()?,
-        created_at: Timestamp(1),
-        block_size: BlockSize::DEFAULT,
-        extent: Bytes::new(4 << 20),
-        discard_passdown: true,
-    }))
+fn empty() -> Catalogue {
+    empty_catalogue(Uuid::from_u128(1))
 }
 
 impl Catalogue {
@@ -81,7 +74,7 @@ pub(crate) fn record_seeds() -> Vec<(&'static str, Vec<u8>)> {
 
 #[cfg(test)]
 pub(crate) fn checkpoint_seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let fresh = empty().unwrap();
+    let fresh = empty();
     let used = used();
     let with_log: Vec<Record> = fresh.checkpoint().into_iter().chain(life()).collect();
     vec![
@@ -94,7 +87,7 @@ pub(crate) fn checkpoint_seeds() -> Vec<(&'static str, Vec<u8>)> {
 /// A catalogue with a volume, a group of snapshots, a clone, a tombstone and an orphan.
 #[cfg(test)]
 pub(crate) fn used() -> Catalogue {
-    let mut state = empty().unwrap();
+    let mut state = empty();
     for record in life() {
         state.apply(record).unwrap();
     }
@@ -104,8 +97,8 @@ pub(crate) fn used() -> Catalogue {
 /// What becomes of a volume, its snapshots and its clone.
 #[cfg(test)]
 fn life() -> Vec<Record> {
-    use super::{GroupTag, SnapshotMember, TombstoneReason, VolumeName};
-    use crate::units::{ThinId, TransactionId};
+    use super::{GroupTag, SnapshotMember, Timestamp, TombstoneReason, VolumeName};
+    use crate::units::{Bytes, ThinId, TransactionId};
 
     let [uuid, other, snapshot, twin, clone] = [10, 11, 12, 13, 14].map(Uuid::from_u128);
     let name = |text| VolumeName::new(text).unwrap();

@@ -57,19 +57,12 @@ impl IdAllocator {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::{PoolIdentity, PoolName, Record, Timestamp, TombstoneReason};
+    use super::super::{Record, TombstoneReason};
     use super::*;
-    use crate::units::{BlockSize, Bytes};
+    use crate::catalogue::fixture::empty_catalogue;
 
     fn catalogue() -> Catalogue {
-        Catalogue::new(PoolIdentity {
-            uuid: Uuid::from_u128(1),
-            name: PoolName::new("p0").unwrap(),
-            created_at: Timestamp(1),
-            block_size: BlockSize::DEFAULT,
-            extent: Bytes::new(4 << 20),
-            discard_passdown: true,
-        })
+        empty_catalogue(Uuid::from_u128(1))
     }
 
     #[test]

@@ -8,6 +8,9 @@
 mod apply;
 mod checkpoint;
 #[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::unwrap_used, reason = "its name is a good one")]
+pub(crate) mod fixture;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod ids;
 mod name;

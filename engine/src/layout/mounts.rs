@@ -9,29 +9,37 @@ use crate::block_device::DeviceNumber;
 
 /// One line of mountinfo, as far as a device is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
+pub(crate) struct Mount {
     /// The filesystem's device; an invented one for Btrfs.
-    pub(super) number: DeviceNumber,
+    number: DeviceNumber,
     /// Where it is mounted.
-    pub(super) place: PathBuf,
+    pub(crate) place: PathBuf,
     /// What was mounted: a node's path, or a word.
-    pub(super) source: PathBuf,
+    source: PathBuf,
+}
+
+impl Mount {
+    /// Whether a device carries it. Btrfs shows a device number of its own, so the number of the
+    /// source's node counts as well.
+    pub(crate) fn is_on(&self, system: &System, number: DeviceNumber) -> bool {
+        self.number == number
+            || (self.source.is_absolute() && system.node_number(&self.source) == Some(number))
+    }
+}
+
+/// All mounts of this process's namespace. Those of others do not show here: an exclusive open
+/// finds them.
+pub(crate) fn mounts(system: &System) -> Result<Vec<Mount>, LayoutError> {
+    let text = read_text(&system.proc.join("self/mountinfo"))?.unwrap_or_default();
+    Ok(parse_mountinfo(&text))
 }
 
 /// Where a device is mounted.
-///
-/// Btrfs shows a device number of its own, so the number of the source's node counts as well.
-/// Mounts in other namespaces do not show here: an exclusive open finds those.
 pub(super) fn mounts_of(
     system: &System,
     number: DeviceNumber,
 ) -> Result<Vec<PathBuf>, LayoutError> {
-    let text = read_text(&system.proc.join("self/mountinfo"))?.unwrap_or_default();
-    let is_on = |mount: &Mount| {
-        mount.number == number
-            || (mount.source.is_absolute() && system.node_number(&mount.source) == Some(number))
-    };
-    let mounts = parse_mountinfo(&text).into_iter().filter(is_on);
+    let mounts = mounts(system)?.into_iter().filter(|mount| mount.is_on(system, number));
     Ok(mounts.map(|mount| mount.place).collect())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Bytes;
+use crate::units::{Bytes, quantity};
 
 /// What a run of extents holds. The numbers are those of the label on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,39 +57,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// A number of extents, or the index of one; how long one is, the pool's label says.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Extents(u64);
+quantity! {
+    /// A number of extents, or the index of one; how long one is, the pool's label says.
+    Extents
+}
 
 impl Extents {
-    /// None of it.
-    pub const ZERO: Self = Self(0);
-
-    /// Wraps a number that is known to count extents.
-    pub const fn new(value: u64) -> Self {
-        Self(value)
-    }
-
-    /// The bare number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The sum, or `None` on overflow.
-    pub const fn checked_add(self, other: Self) -> Option<Self> {
-        match self.0.checked_add(other.0) {
-            Some(value) => Some(Self(value)),
-            None => None,
-        }
-    }
-
-    /// The difference, or zero when `other` is larger.
-    #[must_use]
-    pub const fn saturating_sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-
     /// The length of this many extents, or `None` on overflow.
     pub const fn checked_bytes(self, extent_bytes: Bytes) -> Option<Bytes> {
         match self.0.checked_mul(extent_bytes.get()) {
@@ -101,18 +74,6 @@ impl Extents {
     /// How many extents it takes to hold `length`.
     pub const fn holding(length: Bytes, extent_bytes: Bytes) -> Self {
         Self(length.get().div_ceil(extent_bytes.get()))
-    }
-}
-
-impl fmt::Display for Extents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for Extents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Extents({})", self.0)
     }
 }
 

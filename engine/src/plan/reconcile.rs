@@ -168,8 +168,9 @@ fn missing_ids(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{PoolIdentity, PoolName, Timestamp, VolumeName};
-    use crate::units::{BlockSize, Bytes, DataBlocks};
+    use crate::catalogue::fixture::empty_catalogue;
+    use crate::catalogue::{Timestamp, VolumeName};
+    use crate::units::{Bytes, DataBlocks};
 
     fn id(n: u32) -> ThinId {
         ThinId::new(n).unwrap()
@@ -181,14 +182,7 @@ mod tests {
 
     /// A catalogue with one ready volume at id 1, whose writer 1 (0 -> 1) did not end.
     fn unclean() -> Catalogue {
-        let mut state = Catalogue::new(PoolIdentity {
-            uuid: Uuid::from_u128(1),
-            name: PoolName::new("p0").unwrap(),
-            created_at: Timestamp(1),
-            block_size: BlockSize::DEFAULT,
-            extent: Bytes::new(4 << 20),
-            discard_passdown: true,
-        });
+        let mut state = empty_catalogue(Uuid::from_u128(1));
         let uuid = Uuid::from_u128(7);
         let created = Record::VolumeCreated {
             uuid,

@@ -168,18 +168,10 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{PoolIdentity, PoolName, Timestamp};
-    use crate::units::{BlockSize, Bytes};
+    use crate::catalogue::fixture::empty_catalogue;
 
     fn catalogue(pool: Uuid) -> Catalogue {
-        Catalogue::new(PoolIdentity {
-            uuid: pool,
-            name: PoolName::new("p0").unwrap(),
-            created_at: Timestamp(1),
-            block_size: BlockSize::DEFAULT,
-            extent: Bytes::new(4 << 20),
-            discard_passdown: true,
-        })
+        empty_catalogue(pool)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where every enumeration begins.
 #![forbid(unsafe_code)]
 
+use crate::catalogue::fixture::empty_catalogue;
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
@@ -12,11 +13,10 @@ use super::promises::Promises;
 use super::run::Run;
 use super::world::{Handle, Notes, Phase, World};
 use crate::catalogue::{
-    Catalogue, IdAllocator, PoolIdentity, PoolName, Record, SnapshotMember, Timestamp,
-    TombstoneReason, VolumeName,
+    Catalogue, IdAllocator, Record, SnapshotMember, Timestamp, TombstoneReason, VolumeName,
 };
 use crate::plan::Health;
-use crate::units::{BlockSize, Bytes, Sectors, ThinId, TransactionId};
+use crate::units::{Sectors, ThinId, TransactionId};
 
 /// Who made what is there at the beginning.
 const BEGINNING: u8 = 100;
@@ -47,14 +47,7 @@ pub(super) fn volume_name(name: &str) -> VolumeName {
 
 /// Volumes A to C with ids 0, 1 and 3, a snapshot of B with id 2, a tombstone with id 4.
 fn catalogue() -> Catalogue {
-    let mut catalogue = Catalogue::new(PoolIdentity {
-        uuid: Uuid::from_u128(99),
-        name: PoolName::new("p0").unwrap(),
-        created_at: Timestamp(0),
-        block_size: BlockSize::DEFAULT,
-        extent: Bytes::new(4 << 20),
-        discard_passdown: true,
-    });
+    let mut catalogue = empty_catalogue(Uuid::from_u128(99));
     let mut add = |record| catalogue.apply(record).unwrap();
     let volumes = [(A, "a", Some(0)), (B, "b", Some(1)), (C, "c", Some(3)), (PENDING, "p", None)];
     for (uuid, name, thin_id) in volumes {
