@@ -167,8 +167,7 @@ fn move_to(
     stream: &Stream<'_>,
     appended: &[Vec<u8>],
 ) -> Result<(), JournalError> {
-    let needed_bytes: u64 =
-        appended.iter().map(|record| stream.place.worst_bytes(record.len())).sum();
+    let needed_bytes = stream.packed_bytes(appended);
     let free_bytes = stream.place.region_bytes - stream.end_offset;
     if needed_bytes > free_bytes {
         return Err(JournalError::Full { needed_bytes, free_bytes });

@@ -77,10 +77,11 @@ fn order_is_kept_beside_checkpoints_and_readers() {
     thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let (journal, state, acked) = (&journal, &state, &acked);
+                let (journal, state, acked, done) = (&journal, &state, &acked, &done);
                 scope.spawn(move || {
                     for number in 0..EACH {
-                        let count = append_ordered(journal, state, numbered(thread, number));
+                        let record = numbered(thread, number);
+                        let count = append_ordered(journal, state, record, done);
                         acked.fetch_max(count, Ordering::AcqRel);
                     }
                 })
@@ -88,8 +89,12 @@ fn order_is_kept_beside_checkpoints_and_readers() {
             .collect();
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                if journal.needs_checkpoint() {
-                    run_checkpoint(&journal, &state);
+                if journal.needs_checkpoint()
+                    && let Err(error) = run_checkpoint(&journal, &state)
+                {
+                    // The workers wait for room that will never come: they must hear of it.
+                    done.store(true, Ordering::Release);
+                    panic!("{error}");
                 }
                 thread::yield_now();
             }
@@ -112,8 +117,14 @@ fn order_is_kept_beside_checkpoints_and_readers() {
 }
 
 /// Returns how many records were durable after this one.
-fn append_ordered(journal: &Journal, state: &Mutex<Vec<Vec<u8>>>, record: Vec<u8>) -> usize {
+fn append_ordered(
+    journal: &Journal,
+    state: &Mutex<Vec<Vec<u8>>>,
+    record: Vec<u8>,
+    done: &AtomicBool,
+) -> usize {
     loop {
+        assert!(!done.load(Ordering::Acquire), "nobody makes room any more");
         let mut state = state.lock().unwrap();
         match journal.append(record.clone()) {
             Ok(ticket) => {
@@ -132,12 +143,37 @@ fn append_ordered(journal: &Journal, state: &Mutex<Vec<Vec<u8>>>, record: Vec<u8
     }
 }
 
-fn run_checkpoint(journal: &Journal, state: &Mutex<Vec<Vec<u8>>>) {
+fn run_checkpoint(journal: &Journal, state: &Mutex<Vec<Vec<u8>>>) -> Result<(), JournalError> {
     let (checkpoint, snapshot) = {
         let state = state.lock().unwrap();
-        (journal.begin_checkpoint().unwrap(), state.clone())
+        (journal.begin_checkpoint()?, state.clone())
     };
-    checkpoint.write(snapshot).unwrap();
+    checkpoint.write(snapshot)
+}
+
+/// A checkpoint that was slow finds many records behind it; they need the room that they take
+/// together, not that of a write each, which a region may not have.
+#[test]
+fn a_slow_checkpoint_takes_what_came_meanwhile_into_few_writes() {
+    let medium = formatted(SMALL_BYTES);
+    let (journal, _) = resume(&medium);
+    let checkpoint = journal.begin_checkpoint().unwrap();
+    let mut made = Vec::new();
+    let full = loop {
+        let record = numbered(0, made.len());
+        match journal.append(record.clone()) {
+            Ok(_) => made.push(record),
+            Err(error) => break error,
+        }
+        journal.wait_for_all().unwrap();
+    };
+    assert!(matches!(full, JournalError::Full { .. }), "{full}");
+    let snapshot = (0..made.len()).map(|number| numbered(9, number));
+    checkpoint.write(snapshot.clone()).unwrap();
+    journal.commit(numbered(1, 0)).unwrap();
+    let mut expected: Vec<Vec<u8>> = snapshot.chain(made).collect();
+    expected.push(numbered(1, 0));
+    assert!(load(&medium, POOL).unwrap().payloads == expected);
 }
 
 /// A reader without the claim sees a prefix that holds all that was there before it began.
