@@ -4,6 +4,7 @@
 
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -85,6 +86,8 @@ pub struct VolumeJson {
     pub link: Option<PathBuf>,
     pub open_count: Option<u32>,
     pub read_only: bool,
+    pub provision_key: Option<String>,
+    pub attributes: Option<BTreeMap<String, String>>,
 }
 
 /// The group that a snapshot was taken in.
@@ -264,6 +267,8 @@ impl From<&VolumeView> for VolumeJson {
             link: view.link.clone(),
             open_count: view.open_count,
             read_only: refuses_writes(view),
+            provision_key: view.provision.as_ref().map(|asked| asked.key.to_string()),
+            attributes: view.provision.as_ref().map(|asked| asked.attributes.clone()),
         }
     }
 }

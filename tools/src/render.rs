@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use thinly_engine::catalogue::VolumeKind;
+use thinly_engine::catalogue::{Provision, VolumeKind};
 use thinly_engine::pool::{
     PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView,
 };
@@ -86,7 +86,7 @@ pub fn volume_page(volume: &VolumeView) -> String {
         }
     };
     let access = if refuses_writes(volume) { "read-only" } else { "read-write" };
-    pairs(&[
+    let mut page = pairs(&[
         ("Name", volume.name.to_string()),
         ("UUID", volume.uuid.to_string()),
         ("Kind", kind),
@@ -98,7 +98,14 @@ pub fn volume_page(volume: &VolumeView) -> String {
         ("Device", device(volume)),
         ("Access", access.to_owned()),
         ("Open count", text_or_nothing(volume.open_count)),
-    ])
+    ]);
+    if let Some(Provision { key, attributes }) = &volume.provision {
+        // A driver's attributes may hold anything: no line of the page is made by one.
+        let lines = attributes.iter().map(|(name, value)| format!("{name:?}: {value:?}"));
+        page.push_str(&section("Provisioned as", std::iter::once(key.to_string())));
+        page.push_str(&section("Attributes", lines));
+    }
+    page
 }
 
 /// All that is known of one pool, and what to do.

@@ -11,7 +11,9 @@ use thinly::json::{
     VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
-use thinly_engine::catalogue::{GroupTag, PoolName, Timestamp, VolumeKind, VolumeName};
+use thinly_engine::catalogue::{
+    GroupTag, PoolName, Provision, ProvisionKey, Timestamp, VolumeKind, VolumeName,
+};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
     DeviceView, PoolState, PoolView, SalvagedVolume, Usage, VolumeState, VolumeView,
@@ -118,6 +120,7 @@ fn volume() -> VolumeView {
         link: Some(PathBuf::from("/dev/thinly/p0/web")),
         open_count: Some(1),
         read_only: false,
+        provision: None,
     }
 }
 
@@ -152,8 +155,15 @@ fn pending_clone() -> VolumeView {
         device: None,
         link: None,
         open_count: None,
+        provision: Some(provision()),
         ..volume()
     }
+}
+
+fn provision() -> Provision {
+    let attributes = [("fsType", "xfs"), ("note", "two\nlines")];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Provision::new(ProvisionKey::new("volume pvc-1").unwrap(), attributes.into()).unwrap()
 }
 
 fn salvaged() -> Vec<SalvagedVolume> {

@@ -5,6 +5,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::name::VolumeName;
+use super::provision::{Provision, ProvisionKey};
 use super::record::{Record, SnapshotMember};
 use super::state::{Catalogue, Epoch};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
@@ -83,6 +84,29 @@ pub enum ApplyError {
         /// Extents of the metadata.
         needed: u64,
     },
+    /// The orchestrator's name is taken.
+    #[error(
+        "the orchestrator's name {key:?} belongs to another volume, snapshot or group; choose \
+         another one"
+    )]
+    KeyTaken {
+        /// The name.
+        key: ProvisionKey,
+    },
+    /// More attributes than are kept beside an object.
+    #[error(
+        "the attributes of {key:?} are {bytes} bytes long, the limit is {max}; shorten them",
+        max = Provision::ATTRIBUTE_BYTES_MAX
+    )]
+    AttributesTooLong {
+        /// The orchestrator's name for the object.
+        key: ProvisionKey,
+        /// Keys and values together.
+        bytes: usize,
+    },
+    /// A record that creates nothing stands where a creation belongs.
+    #[error("the record beside a provision creates no volume and no snapshot")]
+    NotACreation,
     /// The first record of a checkpoint is not the pool's identity, or comes twice.
     #[error("the pool's identity stands in the wrong place of the journal")]
     Identity,
@@ -137,6 +161,11 @@ impl Catalogue {
                 self.check_new(volume.uuid, &volume.name)?;
                 volume.thin.id().map_or(Ok(()), |id| self.check_free(id))
             }
+            Record::Provisioned { made, provisions } => {
+                self.check_provisioned(made.as_deref(), provisions)
+            }
+            Record::Unprovisioned { uuid } if self.has_object(*uuid) => Ok(()),
+            Record::Unprovisioned { uuid } => Err(ApplyError::NoVolume { uuid: *uuid }),
         }
     }
 
@@ -168,6 +197,15 @@ impl Catalogue {
                     self.insert_snapshot(member, created_at, group.clone());
                 }
             }
+            Record::Provisioned { made, provisions } => {
+                if let Some(record) = made {
+                    self.apply(*record)?;
+                }
+                for (uuid, provision) in provisions {
+                    self.attach(uuid, provision);
+                }
+            }
+            Record::Unprovisioned { uuid } => self.detach(uuid),
             volume_change => self.apply_to_volume(volume_change),
         }
         Ok(())
@@ -210,7 +248,10 @@ impl Catalogue {
                     self.change(uuid, |volume| volume.content = Content::Touched);
                 }
             }
-            Record::Resized { uuid, size } => self.change(uuid, |volume| volume.size = size),
+            Record::Resized { uuid, size } => {
+                self.volumes_bytes += u128::from(self.growth_of(&record).get());
+                self.change(uuid, |volume| volume.size = size);
+            }
             Record::Renamed { uuid, name } => self.rename(uuid, name),
             Record::RolledBack { uuid, snapshot, thin_id } => {
                 self.bury(uuid, TombstoneReason::RolledBack);
@@ -220,9 +261,7 @@ impl Catalogue {
             }
             Record::Deleted { uuid } => {
                 self.bury(uuid, TombstoneReason::Deleted);
-                if let Some(volume) = self.volumes.remove(&uuid) {
-                    self.names.remove(&volume.name);
-                }
+                self.remove(uuid);
             }
             Record::Lost { uuid } => self.change(uuid, |volume| {
                 volume.thin = volume.thin.id().map_or(ThinState::Pending, ThinState::Lost);
@@ -243,7 +282,31 @@ impl Catalogue {
         if let Some(id) = volume.thin.id() {
             self.owners.insert(id, volume.uuid);
         }
+        if let Some(group) = volume.group() {
+            self.groups.entry(group.uuid).or_default().insert(volume.uuid);
+        }
+        if !volume.is_snapshot() {
+            self.volumes_bytes += u128::from(volume.size.get());
+        }
         self.volumes.insert(volume.uuid, volume);
+    }
+
+    fn remove(&mut self, uuid: Uuid) {
+        let Some(volume) = self.volumes.remove(&uuid) else { return };
+        self.names.remove(&volume.name);
+        if !volume.is_snapshot() {
+            self.volumes_bytes -= u128::from(volume.size.get());
+        }
+        if let Some(group) = volume.group().map(|tag| tag.uuid) {
+            if let Some(members) = self.groups.get_mut(&group) {
+                members.remove(&uuid);
+                if members.is_empty() {
+                    self.groups.remove(&group);
+                }
+            }
+            self.detach_if_gone(group);
+        }
+        self.detach_if_gone(uuid);
     }
 
     fn insert_snapshot(&mut self, member: SnapshotMember, at: Timestamp, group: Option<GroupTag>) {

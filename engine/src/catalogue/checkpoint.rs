@@ -42,6 +42,10 @@ impl Catalogue {
             records.push(Record::SegmentsAdded(self.segments.clone()));
         }
         records.extend(self.volumes().cloned().map(Record::Checkpointed));
+        records.extend(self.provisions().map(|(uuid, provision)| Record::Provisioned {
+            made: None,
+            provisions: vec![(uuid, provision.clone())],
+        }));
         records.extend(
             self.tombstones
                 .iter()
@@ -95,11 +99,15 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::super::record::SnapshotMember;
-    use super::super::{ThinState, Timestamp, TombstoneReason, VolumeName};
+    use super::super::{
+        GroupTag, Provision, ProvisionKey, ThinState, Timestamp, TombstoneReason, VolumeName,
+    };
     use super::*;
     use crate::catalogue::fixture::empty_catalogue;
     use crate::units::{Bytes, ThinId, TransactionId};
@@ -120,8 +128,51 @@ mod tests {
         ThinId::new(u32::from(n)).unwrap()
     }
 
+    /// A creation, a provision of what is there, or the end of one: over few keys.
+    fn any_provision() -> impl Strategy<Value = Record> {
+        let n = 0_u8..6;
+        let provision = |key: u8| Provision {
+            key: ProvisionKey::new(&format!("k{key}")).unwrap(),
+            attributes: BTreeMap::from([("n".to_owned(), key.to_string())]),
+        };
+        let group = |n| Uuid::from_u128(u128::from(n % 2) + 200);
+        let made = prop_oneof![
+            (n.clone(), n.clone(), 1_u64..9).prop_map(|(u, v, size)| Record::VolumeCreated {
+                uuid: uuid(u),
+                name: name(v),
+                size: Bytes::new(size),
+                created_at: Timestamp(0)
+            }),
+            (n.clone(), n.clone(), n.clone(), n.clone()).prop_map(move |(u, v, origin, g)| {
+                let member = |by: u8| SnapshotMember {
+                    uuid: uuid(u + by),
+                    name: name(v + by),
+                    origin: uuid(origin),
+                    thin_id: id(u + by),
+                };
+                let group = Some(GroupTag { uuid: group(g), name: name(g) });
+                let members = vec![member(0), member(1)];
+                Record::SnapshotsCreated { group, created_at: Timestamp(0), members }
+            }),
+        ];
+        let objects = || prop_oneof![n.clone().prop_map(uuid), n.clone().prop_map(group)];
+        let provisions = prop::collection::vec((objects(), n.clone().prop_map(provision)), 0..3);
+        prop_oneof![
+            3 => (prop::option::of(made.prop_map(Box::new)), provisions)
+                .prop_map(|(made, provisions)| Record::Provisioned { made, provisions }),
+            1 => objects().prop_map(|uuid| Record::Unprovisioned { uuid }),
+        ]
+    }
+
     /// Records over few names and ids, so that many of them clash.
     fn any_record() -> impl Strategy<Value = Record> {
+        prop_oneof![
+            4 => any_provision(),
+            8 => any_change(),
+        ]
+    }
+
+    fn any_change() -> impl Strategy<Value = Record> {
         let n = 0_u8..6;
         prop_oneof![
             (n.clone(), n.clone(), 1_u64..9).prop_map(|(u, v, size)| Record::VolumeCreated {
@@ -130,6 +181,8 @@ mod tests {
                 size: Bytes::new(size),
                 created_at: Timestamp(0)
             }),
+            (n.clone(), 1_u64..20)
+                .prop_map(|(u, size)| Record::Resized { uuid: uuid(u), size: Bytes::new(size) }),
             (n.clone(), n.clone()).prop_map(|(u, i)| Record::VolumeReady {
                 uuid: uuid(u),
                 thin_id: id(i),

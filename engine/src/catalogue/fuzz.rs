@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::missing_panics_doc, reason = "a broken promise is told by a panic")]
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::fixture::empty_catalogue;
@@ -54,8 +56,29 @@ impl Catalogue {
         for (name, uuid) in &self.names {
             assert_eq!(&self.volumes[uuid].name, name);
         }
+        self.assert_promises_are_true();
         for id in &self.orphans {
             assert!(!self.tombstones.contains_key(id), "{id} is an orphan and dead");
+        }
+    }
+
+    /// What is known beside the volumes agrees with them.
+    fn assert_promises_are_true(&self) {
+        let real = self.volumes.values().filter(|volume| !volume.is_snapshot());
+        let sum: u128 = real.map(|volume| u128::from(volume.size.get())).sum();
+        assert_eq!(self.volumes_bytes, sum);
+        let in_groups = self.volumes.values().filter(|volume| volume.group().is_some()).count();
+        assert_eq!(self.groups.values().map(BTreeSet::len).sum::<usize>(), in_groups);
+        for (group, members) in &self.groups {
+            assert!(!members.is_empty(), "group {group} is empty");
+            for member in members {
+                assert_eq!(self.volumes[member].group().map(|tag| tag.uuid), Some(*group));
+            }
+        }
+        assert_eq!(self.keys.len(), self.provisions.len());
+        for (key, uuid) in &self.keys {
+            assert_eq!(&self.provisions[uuid].key, key);
+            assert!(self.has_object(*uuid), "{key} is the name of nothing");
         }
     }
 
@@ -139,8 +162,22 @@ fn life() -> Vec<Record> {
         Record::Lost { uuid: other },
         Record::Orphaned { thin_id: id(7) },
         Record::Tombstoned { thin_id: id(8), reason: TombstoneReason::UnknownFate },
+        provisioned(Some(created(Uuid::from_u128(15), "e")), Uuid::from_u128(15), "volume e"),
+        provisioned(None, Uuid::from_u128(9), "group nightly"),
+        provisioned(None, clone, "volume d"),
+        Record::Unprovisioned { uuid: clone },
         Record::Released { epoch: 1, transaction_id: one },
     ]
+}
+
+/// A record that keeps a key and an attribute beside an object.
+#[cfg(test)]
+fn provisioned(made: Option<Record>, uuid: Uuid, key: &str) -> Record {
+    use super::{Provision, ProvisionKey};
+
+    let attributes = [("fs".to_owned(), "ext4".to_owned())].into();
+    let provision = Provision { key: ProvisionKey::new(key).unwrap(), attributes };
+    Record::Provisioned { made: made.map(Box::new), provisions: vec![(uuid, provision)] }
 }
 
 #[cfg(test)]

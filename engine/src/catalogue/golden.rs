@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::format_collect, reason = "a test may allocate")]
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
-use super::{PoolName, VolumeName};
+use super::{PoolName, Provision, ProvisionKey, VolumeName};
 use crate::layout::{Extents, Role, Segment};
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -119,9 +121,31 @@ fn volume_records() -> Vec<Record> {
     ]
 }
 
+fn provision_records() -> Vec<Record> {
+    let provision = |key| {
+        let attributes = [("fs", "xfs"), ("class", "fast")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Provision::new(ProvisionKey::new(key).unwrap(), BTreeMap::from(attributes)).unwrap()
+    };
+    let created = Record::VolumeCreated {
+        uuid: uuid(5),
+        name: name("pvc"),
+        size: Bytes::new(1 << 30),
+        created_at: Timestamp(1_700_000_002_000),
+    };
+    vec![
+        Record::Provisioned {
+            made: Some(Box::new(created)),
+            provisions: vec![(uuid(5), provision("volume pvc-0815"))],
+        },
+        Record::Provisioned { made: None, provisions: vec![(uuid(9), provision("g/\u{fc}"))] },
+        Record::Unprovisioned { uuid: uuid(5) },
+    ]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
-    pool_records().into_iter().chain(volume_records()).collect()
+    pool_records().into_iter().chain(volume_records()).chain(provision_records()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -152,7 +176,7 @@ fn golden_records_are_read_and_written_as_ever() {
 
 #[test]
 fn a_record_with_bytes_left_over_or_missing_is_refused() {
-    for record in volume_records() {
+    for record in records() {
         let mut bytes = record.encode();
         assert!(Record::decode(&bytes[..bytes.len() - 1]).is_err(), "{record:?}");
         bytes.push(0);

@@ -13,7 +13,7 @@ pub enum NameError {
     /// Nothing was given.
     #[error("the {what} name is empty; give one of 1 to {max} characters")]
     Empty {
-        /// `pool` or `volume`.
+        /// `pool`, `volume` or `orchestrator's`.
         what: &'static str,
         /// The longest name allowed, in bytes.
         max: usize,
@@ -21,7 +21,7 @@ pub enum NameError {
     /// The name is too long.
     #[error("{what} name of {length} bytes is too long; the limit is {max}")]
     TooLong {
-        /// `pool` or `volume`.
+        /// `pool`, `volume` or `orchestrator's`.
         what: &'static str,
         /// The length given, in bytes.
         length: usize,
@@ -31,7 +31,7 @@ pub enum NameError {
     /// The name holds something that would be ambiguous in a path or on a terminal.
     #[error("{what} name {name:?} is not allowed: {why}")]
     Forbidden {
-        /// `pool` or `volume`.
+        /// `pool`, `volume` or `orchestrator's`.
         what: &'static str,
         /// The name given.
         name: String,
@@ -40,14 +40,25 @@ pub enum NameError {
     },
 }
 
-fn check(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
-    let forbid = |why| Err(NameError::Forbidden { what, name: name.to_owned(), why });
+/// What holds for every name.
+pub(super) fn check_text(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
     match name {
         "" => Err(NameError::Empty { what, max }),
         _ if name.len() > max => Err(NameError::TooLong { what, length: name.len(), max }),
+        _ if name.chars().any(char::is_control) => {
+            let why = "it holds a control character";
+            Err(NameError::Forbidden { what, name: name.to_owned(), why })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
+    check_text(what, name, max)?;
+    let forbid = |why| Err(NameError::Forbidden { what, name: name.to_owned(), why });
+    match name {
         "." | ".." => forbid("it means a directory"),
         _ if name.contains('/') => forbid("'/' separates the pool from the volume"),
-        _ if name.chars().any(char::is_control) => forbid("it holds a control character"),
         _ if name.trim() != name => forbid("it begins or ends with a space"),
         _ => Ok(()),
     }
@@ -109,6 +120,8 @@ macro_rules! name_type {
         }
     };
 }
+
+pub(super) use name_type;
 
 /// Whether a name may appear as a path component under `/dev/thinly`.
 pub fn is_path_safe(name: &str) -> bool {

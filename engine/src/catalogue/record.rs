@@ -7,6 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::name::{PoolName, VolumeName};
+use super::provision::{Provision, made};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
 use crate::layout::Segment;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
@@ -190,6 +191,20 @@ pub enum Record {
     Checkpointed(Volume),
     /// The spare region holds the repaired metadata: it and the metadata region change their roles.
     MetadataSwapped,
+    /// An orchestrator had something made, and what it asked for stands beside it: both or neither.
+    Provisioned {
+        /// The creation of a volume, a clone or snapshots; `None` where the objects are there
+        /// already, as in a checkpoint.
+        #[serde(with = "made")]
+        made: Option<Box<Record>>,
+        /// What was asked for, by the identity of a volume, a snapshot or a group of snapshots.
+        provisions: Vec<(Uuid, Provision)>,
+    },
+    /// No orchestrator knows an object any more; it stays.
+    Unprovisioned {
+        /// The identity of a volume, a snapshot or a group of snapshots.
+        uuid: Uuid,
+    },
 }
 
 /// A record that cannot be read.

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::name::VolumeName;
-use super::record::{PoolDevice, PoolIdentity};
+use super::provision::{Provision, ProvisionKey};
+use super::record::{PoolDevice, PoolIdentity, Record};
 use super::volume::{TombstoneReason, Volume};
 use crate::layout::Segment;
-use crate::units::{ThinId, TransactionId};
+use crate::units::{Bytes, ThinId, TransactionId};
 
 /// Where the sequence of writers stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,11 @@ pub struct Catalogue {
     pub(super) owners: BTreeMap<ThinId, Uuid>,
     pub(super) tombstones: BTreeMap<ThinId, TombstoneReason>,
     pub(super) orphans: BTreeSet<ThinId>,
+    pub(super) groups: HashMap<Uuid, BTreeSet<Uuid>>,
+    pub(super) provisions: HashMap<Uuid, Provision>,
+    pub(super) keys: BTreeMap<ProvisionKey, Uuid>,
+    /// The sizes of volumes and clones added up; wide, so that no records overflow it.
+    pub(super) volumes_bytes: u128,
     pub(super) epoch: Epoch,
 }
 
@@ -84,6 +90,10 @@ impl Catalogue {
             owners: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            groups: HashMap::new(),
+            provisions: HashMap::new(),
+            keys: BTreeMap::new(),
+            volumes_bytes: 0,
             epoch: Epoch::Released { epoch: 0, transaction_id: TransactionId::ZERO },
         }
     }
@@ -131,6 +141,45 @@ impl Catalogue {
     /// How many volumes and snapshots there are.
     pub fn volume_count(&self) -> usize {
         self.volumes.len()
+    }
+
+    /// The members of a group of snapshots that are still there.
+    pub fn group_members(&self, group: Uuid) -> impl Iterator<Item = &Volume> {
+        let members = self.groups.get(&group).into_iter().flatten();
+        members.filter_map(|uuid| self.volumes.get(uuid))
+    }
+
+    /// What an orchestrator asked for when it had this volume, snapshot or group made.
+    pub fn provision(&self, uuid: Uuid) -> Option<&Provision> {
+        self.provisions.get(&uuid)
+    }
+
+    /// The volume, snapshot or group that an orchestrator knows by this name.
+    pub fn by_key(&self, key: &ProvisionKey) -> Option<Uuid> {
+        self.keys.get(key).copied()
+    }
+
+    /// All provisions, by key.
+    pub fn provisions(&self) -> impl Iterator<Item = (Uuid, &Provision)> {
+        self.keys.values().filter_map(|uuid| Some((*uuid, self.provisions.get(uuid)?)))
+    }
+
+    /// What the sizes of volumes and clones add up to, without snapshots.
+    pub fn volumes_bytes(&self) -> Bytes {
+        Bytes::new(u64::try_from(self.volumes_bytes).unwrap_or(u64::MAX))
+    }
+
+    /// How much more a record would promise: what it adds to [`Catalogue::volumes_bytes`].
+    pub fn growth_of(&self, record: &Record) -> Bytes {
+        match record {
+            Record::VolumeCreated { size, .. } | Record::CloneCreated { size, .. } => *size,
+            Record::Resized { uuid, size } => match self.volumes.get(uuid) {
+                Some(volume) if !volume.is_snapshot() => size.saturating_sub(volume.size),
+                _ => Bytes::ZERO,
+            },
+            Record::Provisioned { made: Some(record), .. } => self.growth_of(record),
+            _ => Bytes::ZERO,
+        }
     }
 
     /// Whose data a thin id holds.

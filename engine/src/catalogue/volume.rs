@@ -110,6 +110,14 @@ impl Volume {
     pub const fn is_snapshot(&self) -> bool {
         matches!(self.kind, VolumeKind::Snapshot { .. })
     }
+
+    /// The group that a snapshot was taken in.
+    pub const fn group(&self) -> Option<&GroupTag> {
+        match &self.kind {
+            VolumeKind::Snapshot { group, .. } => group.as_ref(),
+            VolumeKind::Blank | VolumeKind::Clone { .. } => None,
+        }
+    }
 }
 
 /// Why a thin id waits to be deleted.

@@ -27,6 +27,6 @@ pub use operations::{
     deactivate, reap, refresh, resize, rollback, snapshot,
 };
 pub use reconcile::{ForeignPool, KernelView, Reconciliation, Tail, needs_device_tree, reconcile};
-pub use stack::{PoolGeometry, linear_table, pool_table, thin_table};
+pub use stack::{PoolGeometry, linear_table, pool_table, thin_table, view_table};
 pub use step::{Failure, Plan, Step};
 pub use unwind::{Unwinding, unwind};

@@ -15,6 +15,9 @@ pub const UUID_PREFIX: &str = "THINLY-";
 /// Where the links to active volumes are.
 pub const LINK_DIRECTORY: &str = "/dev/thinly";
 
+/// What the name and the uuid of a read-only view end with.
+const VIEW_SUFFIX: &str = "-view";
+
 /// The dm names and uuids of one pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceNames {
@@ -56,6 +59,22 @@ impl DeviceNames {
         let prefix = format!("thinly-{}-", short(self.pool));
         let number = name.as_str().strip_prefix(&prefix)?.parse().ok()?;
         ThinId::new(number).ok()
+    }
+
+    /// The name of the read-only view of a thin id's device.
+    pub fn view(&self, id: ThinId) -> Result<DmName, NameError> {
+        DmName::new(format!("{}{VIEW_SUFFIX}", self.thin(id)?))
+    }
+
+    /// The thin id in a name that [`DeviceNames::view`] made.
+    pub fn view_id_of(&self, name: &DmName) -> Option<ThinId> {
+        let thin = name.as_str().strip_suffix(VIEW_SUFFIX)?;
+        self.thin_id_of(&DmName::new(thin).ok()?)
+    }
+
+    /// The uuid of the read-only view of a volume's device.
+    pub fn view_uuid(&self, volume: Uuid) -> Result<DmUuid, NameError> {
+        DmUuid::new(format!("{}{VIEW_SUFFIX}", self.volume_uuid(volume)?))
     }
 
     /// What the dm names of this pool begin with.
@@ -104,6 +123,10 @@ mod tests {
         let id = ThinId::new(77).unwrap();
         assert_eq!(names.thin_id_of(&names.thin(id).unwrap()), Some(id));
         assert_eq!(names.thin_id_of(&names.journal), None);
+        let view = names.view(id).unwrap();
+        assert_eq!((names.thin_id_of(&view), names.view_id_of(&view)), (None, Some(id)));
+        assert_eq!(names.view_id_of(&names.thin(id).unwrap()), None);
+        assert!(names.view_uuid(Uuid::from_u128(5)).is_ok());
         assert!(names.volume_uuid(Uuid::from_u128(5)).is_ok());
     }
 

@@ -62,6 +62,13 @@ pub fn pool_table(geometry: &PoolGeometry) -> Vec<TableLine> {
     }]
 }
 
+/// The table of a view of a thin device: all of it, one to one.
+pub fn view_table(thin: DeviceNumber, length: Sectors) -> Vec<TableLine> {
+    let device = DeviceReference::from(thin);
+    let target = Target::Linear(LinearTable { device, offset: Sectors::ZERO });
+    vec![TableLine { start: Sectors::ZERO, length, target }]
+}
+
 /// The table of one thin device.
 pub fn thin_table(pool: DeviceNumber, id: ThinId, length: Sectors) -> Vec<TableLine> {
     vec![TableLine {

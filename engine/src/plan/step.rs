@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::mode::{Health, Operation};
-use crate::catalogue::Record;
+use crate::catalogue::{Provision, Record};
 use crate::dm::PoolMessage;
 use crate::units::{Sectors, ThinId};
 
@@ -64,6 +64,20 @@ impl Plan {
         self.steps
             .iter()
             .any(|step| matches!(step, Step::Suspend(_) | Step::Message(_) | Step::Reload(_)))
+    }
+
+    /// The same plan, with provisions in the record of what it creates: one record, so that a crash
+    /// leaves both or neither.
+    #[must_use]
+    pub fn provisioned(mut self, provisions: Vec<(Uuid, Provision)>) -> Self {
+        if provisions.is_empty() {
+            return self;
+        }
+        if let Some(Step::Commit(record)) = self.steps.last_mut() {
+            let made = Some(Box::new(record.clone()));
+            *record = Record::Provisioned { made, provisions };
+        }
+        self
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::ThinDevice;
 use super::links::{remove_link, write_link};
+use super::stack::remove;
 use super::view::VolumeView;
 use crate::catalogue::{Content, Record, ThinState, Volume, VolumeName};
 use crate::plan::{
@@ -143,23 +144,32 @@ impl Pool {
         self.volume(name)
     }
 
+    /// Removes a device that nobody has open, and a view of it first.
+    fn remove_unused(&self, volume: &Volume, device: &ThinDevice) -> Result<(), PoolError> {
+        self.refuse_users(volume, device)?;
+        if device.open_count > 0 {
+            remove(&*self.dm, &self.names.view(device.id)?)?;
+        }
+        match self.execute(&deactivate(device.id)) {
+            Err(PoolError::Dm(error)) if error.is_busy() => Err(PoolError::VolumeInUse {
+                name: volume.name.clone(),
+                device: device.node(),
+                count: device.open_count,
+            }),
+            removed => removed,
+        }
+    }
+
     /// Removes a volume's device if it has one; the caller holds its lock.
     pub(super) fn remove_device(&self, volume: &Volume) -> Result<(), PoolError> {
         for attempt in 1.. {
             let Some(device) = self.thin_device(volume)? else { break };
-            if device.open_count == 0 {
-                match self.execute(&deactivate(device.id)) {
-                    Ok(()) => break,
-                    Err(PoolError::Dm(error)) if error.is_busy() => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if attempt == BUSY_TRIES {
-                return Err(PoolError::VolumeInUse {
-                    name: volume.name.clone(),
-                    device: device.node(),
-                    count: device.open_count,
-                });
+            let refused = match self.remove_unused(volume, &device) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if attempt == BUSY_TRIES || !matches!(refused, PoolError::VolumeInUse { .. }) {
+                return Err(refused);
             }
             thread::sleep(BUSY_PAUSE);
         }

@@ -10,7 +10,8 @@ use super::handle::Pool;
 use super::kernel::node_of;
 use super::located::Located;
 use super::open::{attach, is_open};
-use super::settle::thins;
+use super::read_only_view::{holds, info};
+use super::settle::{thins, views};
 use super::stack::remove;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::Volume;
@@ -48,13 +49,17 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
 fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
     let names = &located.names;
     let claimed = claim(located, &node_of(dm.info(&names.journal)?.number))?;
-    let thins = thins(dm, located)?;
-    for device in &thins {
-        if dm.info(&device.name)?.open_count > 0 {
+    let (views, thins) = (views(dm, located)?, thins(dm, located)?);
+    for device in views.iter().chain(&thins) {
+        let own = match names.thin_id_of(&device.name) {
+            Some(id) => info(dm, &names.view(id)?)?.as_ref().is_some_and(holds),
+            None => false,
+        };
+        if dm.info(&device.name)?.open_count > u32::from(own) {
             return Err(PoolError::DeviceInUse { device: device.name.to_string() });
         }
     }
-    for device in &thins {
+    for device in views.iter().chain(&thins) {
         remove(dm, &device.name)?;
     }
     for name in [&names.pool_device, &names.data, &names.metadata] {
@@ -109,17 +114,10 @@ impl Pool {
             .collect())
     }
 
-    fn refuse_open(&self, active: &[Volume]) -> Result<(), PoolError> {
+    pub(super) fn refuse_open(&self, active: &[Volume]) -> Result<(), PoolError> {
         for volume in active {
-            match self.thin_device(volume)? {
-                Some(device) if device.open_count > 0 => {
-                    return Err(PoolError::VolumeInUse {
-                        name: volume.name.clone(),
-                        device: device.node(),
-                        count: device.open_count,
-                    });
-                }
-                _ => {}
+            if let Some(device) = self.thin_device(volume)? {
+                self.refuse_users(volume, &device)?;
             }
         }
         Ok(())
@@ -140,10 +138,10 @@ impl Pool {
         }
         // What is left belongs to no volume: a reaper or an activation that died.
         let listed = self.dm.list(&self.names.name_prefix(), &self.names.uuid_prefix())?;
-        for device in &listed {
-            if self.names.thin_id_of(&device.name).is_some() {
-                remove(&*self.dm, &device.name)?;
-            }
+        let views = listed.iter().filter(|device| self.names.view_id_of(&device.name).is_some());
+        let thins = listed.iter().filter(|device| self.names.thin_id_of(&device.name).is_some());
+        for device in views.chain(thins) {
+            remove(&*self.dm, &device.name)?;
         }
         Ok(())
     }

@@ -228,6 +228,12 @@ pub enum PoolError {
         /// The volume.
         name: VolumeName,
     },
+    /// The operation needs an active volume.
+    #[error("{name:?} is not active; run `thinly volume activate` on it first")]
+    VolumeInactive {
+        /// The volume.
+        name: VolumeName,
+    },
     /// The volume's data is not in the pool.
     #[error(
         "{name:?} is lost: its thin id {id} is not in the pool; restore it from a backup, or delete it"
@@ -293,6 +299,18 @@ pub enum PoolError {
     SnapshotLifetime {
         /// How many it has made.
         time: u32,
+    },
+    /// The capacity rule allows no more.
+    #[error(
+        "the pool cannot promise {requested} more bytes: its capacity rule leaves {headroom}, and {free_data} bytes of its data are free; delete volumes or snapshots, give the pool more space, or widen the rule"
+    )]
+    NoHeadroom {
+        /// What was asked for beyond what is promised already; zero for snapshots.
+        requested: Bytes,
+        /// What may still be promised.
+        headroom: Bytes,
+        /// What is free.
+        free_data: Bytes,
     },
     /// There is no room for what a freeze would write.
     #[error(
@@ -506,18 +524,22 @@ impl PoolError {
             | Self::NotReaped { .. } => ExitClass::Degraded,
             Self::ThinIdsExhausted { .. }
             | Self::SnapshotLifetime { .. }
+            | Self::NoHeadroom { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),
             Self::Device(error) => class_of_device(error),
             Self::Dm(error) => class_of_dm(error),
-            Self::Apply(ApplyError::NameTaken { .. }) => ExitClass::Exists,
+            Self::Apply(ApplyError::NameTaken { .. } | ApplyError::KeyTaken { .. }) => {
+                ExitClass::Exists
+            }
             Self::File { source, .. } => class_of_io(source),
             Self::NotOpen { .. }
             | Self::NothingToSalvage { .. }
             | Self::AmbiguousPool { .. }
             | Self::NotASnapshot { .. }
+            | Self::VolumeInactive { .. }
             | Self::NotItsSnapshot { .. }
             | Self::StackedMembers { .. }
             | Self::BadSize { .. }

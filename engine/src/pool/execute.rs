@@ -192,7 +192,9 @@ impl Pool {
     fn commit_step(&self, record: &Record) -> Result<(), StepError> {
         self.commit(record.clone()).map_err(|error| {
             let failure = match error {
-                PoolError::Apply(_) | PoolError::VolumeExists { .. } => Failure::Rejected,
+                PoolError::Apply(_)
+                | PoolError::VolumeExists { .. }
+                | PoolError::NoHeadroom { .. } => Failure::Rejected,
                 _ => Failure::Journal,
             };
             StepError::new(failure, error)

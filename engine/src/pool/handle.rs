@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::capacity::Capacity;
 use super::claim::forget_holder;
 use super::error::PoolError;
 use super::locks::{Locks, lock};
@@ -21,13 +22,14 @@ use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volu
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
 use crate::journal::{Counters as JournalCounters, Journal};
 use crate::plan::{DeviceNames, Finding, Health, Operation, admit, announcement, farewell};
-use crate::units::{DataBlocks, ThinId, TransactionId};
+use crate::units::{Bytes, DataBlocks, ThinId, TransactionId};
 
 /// What changes together under one lock: the order of the journal is the order of the state.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) catalogue: Catalogue,
     pub(super) ids: IdAllocator,
+    pub(super) capacity: Capacity,
 }
 
 /// An open pool and the claim to change it. All operations take `&self` and may run in parallel.
@@ -112,14 +114,18 @@ impl Pool {
             .map_or(Ok(()), |record| self.commit(record))
     }
 
-    /// Applies a record and makes it durable. The record is checked first: a refusal changes
-    /// nothing. A failed write poisons the handle, because the state is then ahead of the disk.
+    /// Applies a record and makes it durable. The record is checked first, and what it promises is
+    /// held against the capacity rule: a refusal changes nothing. A failed write poisons the handle, because the state is then ahead of the disk.
     pub(super) fn commit(&self, record: Record) -> Result<(), PoolError> {
         self.refuse_if_poisoned()?;
         let payload = record.encode();
         let ticket = {
             let mut state = lock(&self.state);
             state.catalogue.check(&record).map_err(|error| self.name_the_clash(error))?;
+            let growth = state.catalogue.growth_of(&record);
+            if growth > Bytes::ZERO {
+                state.capacity.admit(state.catalogue.volumes_bytes(), growth)?;
+            }
             let ticket = self.journal.append(payload)?;
             state.catalogue.apply(record)?;
             ticket
@@ -195,6 +201,9 @@ impl Pool {
         self.refuse_if_poisoned()?;
         let (health, usage) = self.health()?;
         admit(health, operation)?;
+        if let Some(usage) = &usage {
+            lock(&self.state).capacity.note(usage, self.identity.block_size);
+        }
         Ok(usage)
     }
 
@@ -236,7 +245,7 @@ impl Pool {
     /// Reserves `count` thin ids that nobody speaks for.
     pub(super) fn reserve_ids(&self, count: usize) -> Result<Vec<ThinId>, PoolError> {
         let mut state = lock(&self.state);
-        let State { catalogue, ids } = &mut *state;
+        let State { catalogue, ids, .. } = &mut *state;
         let mut reserved = Vec::with_capacity(count);
         for _ in 0..count {
             let Some(id) = ids.reserve(catalogue) else {

@@ -6,6 +6,7 @@
 
 mod activate;
 mod backup;
+mod capacity;
 mod claim;
 mod close;
 mod copy_metadata;
@@ -25,6 +26,8 @@ mod locks;
 mod mounts;
 mod open;
 mod part;
+mod provision;
+mod read_only_view;
 mod reap;
 mod repair;
 mod report;
@@ -42,6 +45,7 @@ mod volumes;
 
 pub use activate::VolumeAccess;
 pub use backup::RestoreReport;
+pub use capacity::{CapacityRule, Headroom};
 pub use create::CreatePool;
 pub use engine::Engine;
 pub use error::{ExitClass, PoolError};

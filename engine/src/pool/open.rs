@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
+use super::capacity::Capacity;
 use super::claim::claim;
 use super::error::PoolError;
 use super::handle::{Pool, State};
@@ -261,7 +262,7 @@ impl<'a> UnreconciledPool<'a> {
             kernel_number,
             metadata,
             journal,
-            state: Mutex::new(State { catalogue, ids }),
+            state: Mutex::new(State { catalogue, ids, capacity: Capacity::default() }),
             locks: Locks::default(),
             reaping: Mutex::new(()),
             findings,

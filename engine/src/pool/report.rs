@@ -50,6 +50,7 @@ pub(super) fn volume_view(
         link: device.as_ref().filter(|_| link.is_symlink()).map(|_| link),
         open_count: device.as_ref().map(|device| device.open_count),
         read_only: device.is_some_and(|device| device.read_only),
+        provision: None,
     }
 }
 
@@ -65,7 +66,9 @@ pub(super) fn volume_views(
             let device = volume.thin.id().and_then(|id| devices.remove(&id));
             let mapped = volume.thin.id().map_or(Some(Bytes::ZERO), &mapped);
             let origin = origin_name(catalogue, volume);
-            volume_view(catalogue.pool(), volume, origin, device, mapped)
+            let provision = catalogue.provision(volume.uuid).cloned();
+            let view = volume_view(catalogue.pool(), volume, origin, device, mapped);
+            VolumeView { provision, ..view }
         })
         .collect()
 }

@@ -38,6 +38,14 @@ fn settle(dm: &dyn Dm, name: &DmName) -> Result<(), PoolError> {
     Ok(())
 }
 
+/// The read-only views of a pool's thin devices that are in the kernel.
+pub(super) fn views(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
+    let names = &located.names;
+    let mut listed = dm.list(&names.name_prefix(), &names.uuid_prefix())?;
+    listed.retain(|device| names.view_id_of(&device.name).is_some());
+    Ok(listed)
+}
+
 /// The thin devices of a pool that are in the kernel.
 pub(super) fn thins(dm: &dyn Dm, located: &Located) -> Result<Vec<ListedDevice>, PoolError> {
     let names = &located.names;

@@ -15,7 +15,7 @@ use super::stacking::first_stacked;
 use super::view::VolumeView;
 use super::volumes::{check_size, now, suspended_elsewhere};
 use crate::block_device::DeviceNumber;
-use crate::catalogue::{GroupTag, SnapshotMember, Volume, VolumeKind, VolumeName};
+use crate::catalogue::{GroupTag, Provision, SnapshotMember, Volume, VolumeKind, VolumeName};
 use crate::dm::PoolUsage;
 use crate::dm::process::lock_memory;
 use crate::plan::{CloneRequest, Operation, SnapshotRequest, clone, rollback, snapshot};
@@ -31,7 +31,7 @@ impl Pool {
         origin: &VolumeName,
         name: &VolumeName,
     ) -> Result<VolumeView, PoolError> {
-        self.take(None, &[(origin.clone(), name.clone())])?;
+        self.take(None, &[(origin.clone(), name.clone())], None)?;
         self.volume_just_made(name)
     }
 
@@ -42,21 +42,25 @@ impl Pool {
         members: &[(VolumeName, VolumeName)],
     ) -> Result<Vec<VolumeView>, PoolError> {
         let tag = GroupTag { uuid: Uuid::new_v4(), name: group.clone() };
-        self.take(Some(tag), members)?;
+        self.take(Some(tag), members, None)?;
         members.iter().map(|(_, name)| self.volume_just_made(name)).collect()
     }
 
-    fn take(
+    /// Takes snapshots and gives their identities, in order. A provision is that of the group, or
+    /// where there is none, that of the first.
+    pub(super) fn take(
         &self,
         group: Option<GroupTag>,
         members: &[(VolumeName, VolumeName)],
-    ) -> Result<(), PoolError> {
+        provision: Option<Provision>,
+    ) -> Result<Vec<Uuid>, PoolError> {
         let mut origins: Vec<VolumeName> =
             members.iter().map(|(origin, _)| origin.clone()).collect();
         origins.sort();
         origins.dedup();
         let (_lock, volumes) = self.lock_all(&origins)?;
         self.refuse_taken(members.iter().map(|(_, name)| name))?;
+        self.check_provision(provision.as_ref())?;
         // Each origin once, also when it has several members: a pending one gets one thin id.
         let mut origins = Vec::with_capacity(volumes.len());
         for origin in &volumes {
@@ -71,7 +75,7 @@ impl Pool {
         if let Some((upper, lower)) = first_stacked(&devices) {
             return Err(PoolError::StackedMembers { upper, lower });
         }
-        self.prepare_copy(&active, members.len())?;
+        self.prepare_copy(&active, members.len(), Bytes::ZERO)?;
         self.with_ids(members.len(), |ids| {
             let members = members.iter().zip(ids).filter_map(|((origin, name), id)| {
                 let of = origins.iter().find(|(volume, _, _)| &volume.name == origin)?;
@@ -83,8 +87,13 @@ impl Pool {
                 };
                 Some((member, of.1, of.2.is_some()))
             });
-            let members = members.collect();
-            self.execute(&snapshot(&SnapshotRequest { group, created_at: now(), members }))
+            let members: Vec<_> = members.collect();
+            let uuids: Vec<Uuid> = members.iter().map(|(member, _, _)| member.uuid).collect();
+            let of = group.as_ref().map(|tag| tag.uuid).or_else(|| uuids.first().copied());
+            let provisions = of.zip(provision).into_iter().collect();
+            let request = SnapshotRequest { group, created_at: now(), members };
+            self.execute(&snapshot(&request).provisioned(provisions))?;
+            Ok(uuids)
         })
     }
 
@@ -95,6 +104,18 @@ impl Pool {
         name: &VolumeName,
         size: Option<Bytes>,
     ) -> Result<VolumeView, PoolError> {
+        self.make_clone(source, name, size, None)?;
+        self.volume_just_made(name)
+    }
+
+    /// Makes a copy, with or without a provision, and gives its identity.
+    pub(super) fn make_clone(
+        &self,
+        source: &VolumeName,
+        name: &VolumeName,
+        size: Option<Bytes>,
+        provision: Option<Provision>,
+    ) -> Result<Uuid, PoolError> {
         let (_lock, volume) = self.lock_one(source)?;
         let size = size.unwrap_or(volume.size);
         check_size(size)?;
@@ -103,14 +124,16 @@ impl Pool {
             return Err(PoolError::Shrink { name: source.clone(), current, requested });
         }
         self.refuse_taken([name])?;
+        self.check_provision(provision.as_ref())?;
         let source_id = self.ready_id(&volume)?;
         let _pin = self.locks.pin(source_id);
         let active = self.frozen_by_us_only(&volume)?;
         let source_active = active.is_some();
-        self.prepare_copy(active.as_slice(), 1)?;
+        self.prepare_copy(active.as_slice(), 1, size)?;
+        let uuid = Uuid::new_v4();
         self.with_ids(1, |ids| {
             let request = CloneRequest {
-                uuid: Uuid::new_v4(),
+                uuid,
                 name: name.clone(),
                 size,
                 created_at: now(),
@@ -119,9 +142,10 @@ impl Pool {
                 source_active,
                 thin_id: ids[0],
             };
-            self.execute(&clone(&request))
+            let provisions = provision.map(|provision| (uuid, provision));
+            self.execute(&clone(&request).provisioned(provisions.into_iter().collect()))
         })?;
-        self.volume_just_made(name)
+        Ok(uuid)
     }
 
     /// Puts a volume back to a snapshot of it. The volume keeps its name, identity and size; it
@@ -209,19 +233,22 @@ impl Pool {
         Ok(())
     }
 
-    /// Checks that the pool can take the copies, and makes ready for the freeze of active origins:
+    /// Checks that the pool can take the copies, which promise `growth` more, and makes ready for the freeze of active origins:
     /// what their filesystems have in memory is written now, so that the freeze finds little left.
     fn prepare_copy<D: Borrow<ThinDevice>>(
         &self,
         active: &[D],
         count: usize,
+        growth: Bytes,
     ) -> Result<(), PoolError> {
         if active.is_empty() {
             self.admit(Operation::SnapshotInactive)?;
+            self.refuse_without_headroom(growth)?;
             return self.count_snapshots(count);
         }
         let usage = self.admit(Operation::SnapshotActive)?;
         self.refuse_without_room(usage.as_ref())?;
+        self.refuse_without_headroom(growth)?;
         self.count_snapshots(count)?;
         let open = active.iter().map(Borrow::borrow).filter(|device| device.open_count > 0);
         sync_filesystems(&open.map(|device| device.number).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::catalogue::{PoolName, Timestamp, VolumeKind, VolumeName};
+use crate::catalogue::{PoolName, Provision, Timestamp, VolumeKind, VolumeName};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -134,4 +134,6 @@ pub struct VolumeView {
     pub open_count: Option<u32>,
     /// Whether its device refuses writes.
     pub read_only: bool,
+    /// What an orchestrator asked for when it had it made.
+    pub provision: Option<Provision>,
 }

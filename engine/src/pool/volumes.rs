@@ -12,12 +12,12 @@ use super::kernel::ThinDevice;
 use super::links::{remove_link, write_link};
 use super::locks::{VolumeLock, lock};
 use super::view::VolumeView;
-use crate::catalogue::{Record, ThinState, Timestamp, Volume, VolumeName};
+use crate::catalogue::{Provision, Record, ThinState, Timestamp, Volume, VolumeName};
 use crate::plan::{Operation, admit, link_path, resize};
 use crate::units::{Bytes, SECTOR_BYTES, ThinId};
 
 /// The largest volume: what fits a signed 64-bit count of bytes, as file offsets are.
-const VOLUME_BYTES_MAX: u64 = (i64::MAX as u64) / SECTOR_BYTES * SECTOR_BYTES;
+pub(super) const VOLUME_BYTES_MAX: u64 = (i64::MAX as u64) / SECTOR_BYTES * SECTOR_BYTES;
 
 /// The time, for the records: the pure core never asks for it.
 pub(super) fn now() -> Timestamp {
@@ -39,12 +39,29 @@ impl Pool {
     /// Creates a volume: one journal write, nothing in the kernel. A blank volume has nothing to
     /// lose, so it gets its thin id when it is first activated or copied.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<VolumeView, PoolError> {
+        self.make_volume(name, size, None)?;
+        self.volume(name)
+    }
+
+    /// Creates a volume, with or without a provision, and gives its identity.
+    pub(super) fn make_volume(
+        &self,
+        name: &VolumeName,
+        size: Bytes,
+        provision: Option<Provision>,
+    ) -> Result<Uuid, PoolError> {
         check_size(size)?;
         self.admit(Operation::Create)?;
         let uuid = Uuid::new_v4();
-        let record = Record::VolumeCreated { uuid, name: name.clone(), size, created_at: now() };
-        self.commit(record)?;
-        self.volume(name)
+        let made = Record::VolumeCreated { uuid, name: name.clone(), size, created_at: now() };
+        self.commit(match provision {
+            None => made,
+            Some(provision) => Record::Provisioned {
+                made: Some(Box::new(made)),
+                provisions: vec![(uuid, provision)],
+            },
+        })?;
+        Ok(uuid)
     }
 
     /// Grows a volume or snapshot; while it is active its users see the new size at once.
@@ -84,10 +101,15 @@ impl Pool {
     /// [`Pool::reap`].
     pub fn delete(&self, name: &VolumeName) -> Result<(), PoolError> {
         let (_lock, volume) = self.lock_one(name)?;
-        self.refuse_if_poisoned()?;
-        admit(self.health()?.0, Operation::Delete)?;
+        self.refuse_deletion()?;
         self.remove_device(&volume)?;
         self.commit(Record::Deleted { uuid: volume.uuid })
+    }
+
+    /// Refuses a deletion before any device is touched.
+    pub(super) fn refuse_deletion(&self) -> Result<(), PoolError> {
+        self.refuse_if_poisoned()?;
+        Ok(admit(self.health()?.0, Operation::Delete)?)
     }
 
     /// Locks a volume by its name and looks it up again under the lock: it may have been renamed
@@ -152,15 +174,17 @@ impl Pool {
 
     /// The view of a volume whose device the caller has just asked the kernel for.
     pub(super) fn view_of(&self, volume: &Volume, device: Option<ThinDevice>) -> VolumeView {
-        let origin_name = {
+        let (origin_name, provision) = {
             let state = lock(&self.state);
-            super::report::origin_name(&state.catalogue, volume)
+            let provision = state.catalogue.provision(volume.uuid).cloned();
+            (super::report::origin_name(&state.catalogue, volume), provision)
         };
         let mapped = device
             .as_ref()
             .and_then(|device| self.mapped_of_active(device))
             .or_else(|| self.mapped_of(volume));
-        super::report::volume_view(&self.identity, volume, origin_name, device, mapped)
+        let view = super::report::volume_view(&self.identity, volume, origin_name, device, mapped);
+        VolumeView { provision, ..view }
     }
 }
 
