@@ -3,7 +3,8 @@
 
 use thiserror::Error;
 
-use super::apply::{ApplyError, check_first_epoch};
+use super::apply::check_first_epoch;
+use super::apply_error::ApplyError;
 use super::record::{Record, RecordError};
 use super::state::{Catalogue, Epoch};
 

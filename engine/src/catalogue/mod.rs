@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod apply_error;
 mod checkpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(clippy::unwrap_used, reason = "its name is a good one")]
@@ -23,7 +24,7 @@ mod volume;
 #[cfg(test)]
 mod golden;
 
-pub use apply::ApplyError;
+pub use apply_error::ApplyError;
 pub use checkpoint::ReplayError;
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};

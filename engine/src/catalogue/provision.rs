@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::apply::ApplyError;
+use super::apply_error::ApplyError;
 use super::name::{NameError, check_text, name_type};
 
 name_type! {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::apply::ApplyError;
+use super::apply_error::ApplyError;
 use super::provision::Provision;
 use super::record::Record;
 use super::state::Catalogue;

@@ -53,9 +53,8 @@ impl Capacity {
 
     fn headroom(&self, promised: Bytes) -> Headroom {
         let room = match self.rule {
-            None => u64::MAX,
             Some(rule) if self.free <= rule.reserve => 0,
-            Some(CapacityRule { overprovision_percent: None, .. }) => u64::MAX,
+            None | Some(CapacityRule { overprovision_percent: None, .. }) => u64::MAX,
             Some(CapacityRule { overprovision_percent: Some(percent), .. }) => {
                 let limit = u128::from(self.total.get()) * u128::from(percent) / 100;
                 u64::try_from(limit).unwrap_or(u64::MAX).saturating_sub(promised.get())

@@ -497,7 +497,10 @@ impl PoolError {
             Self::NoPool { .. } | Self::NoVolume { .. } | Self::NoOrphan { .. } => {
                 ExitClass::NotFound
             }
-            Self::PoolExists { .. } | Self::VolumeExists { .. } | Self::AlreadyOpen { .. } => {
+            Self::PoolExists { .. }
+            | Self::VolumeExists { .. }
+            | Self::AlreadyOpen { .. }
+            | Self::Apply(ApplyError::NameTaken { .. } | ApplyError::KeyTaken { .. }) => {
                 ExitClass::Exists
             }
             Self::Claimed { .. }
@@ -531,9 +534,6 @@ impl PoolError {
             Self::Layout(error) => class_of_layout(error),
             Self::Device(error) => class_of_device(error),
             Self::Dm(error) => class_of_dm(error),
-            Self::Apply(ApplyError::NameTaken { .. } | ApplyError::KeyTaken { .. }) => {
-                ExitClass::Exists
-            }
             Self::File { source, .. } => class_of_io(source),
             Self::NotOpen { .. }
             | Self::NothingToSalvage { .. }

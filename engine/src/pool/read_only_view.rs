@@ -86,12 +86,12 @@ impl Pool {
             Err(error) => {
                 // What cannot be removed has no table, and the next call begins with it anew.
                 let _ = remove(&*self.dm, view);
-                let (name, node) = (volume.name.clone(), device.node());
-                Err(match error.is_busy() {
-                    // A mount, or another exclusive open of the volume's device.
-                    true => PoolError::VolumeInUse { name, device: node, count: device.open_count },
-                    false => error.into(),
-                })
+                if !error.is_busy() {
+                    return Err(error.into());
+                }
+                // A mount, or another exclusive open of the volume's device.
+                let (name, count) = (volume.name.clone(), device.open_count);
+                Err(PoolError::VolumeInUse { name, device: device.node(), count })
             }
         }
     }

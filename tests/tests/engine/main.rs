@@ -13,6 +13,8 @@ mod io_errors;
 mod kills;
 mod life;
 mod lifetime;
+mod provisions;
+mod read_only_views;
 mod reaping;
 mod recovery;
 mod refusals;
