@@ -125,9 +125,13 @@ impl Kind {
             Self::Create => volume(made(slot, 0)).is_some(),
             Self::ActivatePending => ready(PENDING),
             Self::Activate => volume(B).is_some_and(|b| b.content == Content::Touched),
-            Self::SnapshotGroup => ready(made(slot, 0)) && ready(made(slot, 1)),
+            Self::SnapshotGroup => {
+                let both = ready(made(slot, 0)) && ready(made(slot, 1));
+                both && catalogue.provision(made(slot, 9)).is_some()
+            }
+            Self::Clone => ready(made(slot, 0)) && catalogue.provision(made(slot, 0)).is_some(),
             Self::SnapshotPending => ready(PENDING) && ready(made(slot, 0)),
-            Self::SnapshotInactive | Self::SnapshotActive | Self::Clone => ready(made(slot, 0)),
+            Self::SnapshotInactive | Self::SnapshotActive => ready(made(slot, 0)),
             Self::Rollback => volume(B).is_some_and(|b| b.thin.id() != Some(id(1))),
             Self::Resize => volume(A).is_none_or(|a| a.size == GROWN),
             Self::Rename => volume(B).is_some_and(|b| b.name.as_str() != "b"),

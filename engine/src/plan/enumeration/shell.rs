@@ -2,6 +2,8 @@
 //! loop. The plans are those of the real core.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::operation::{A, B, C, GROWN, Kind, PENDING, SIZE, SNAPSHOT, length, made, name_of_made};
@@ -9,7 +11,8 @@ use super::run::Run;
 use super::start::volume_name;
 use super::world::World;
 use crate::catalogue::{
-    Content, GroupTag, Record, SnapshotMember, ThinState, Timestamp, VolumeName,
+    Content, GroupTag, Provision, ProvisionKey, Record, SnapshotMember, ThinState, Timestamp,
+    VolumeName,
 };
 use crate::plan::{
     Access, CloneRequest, Operation, Plan, SnapshotRequest, Step, admit, farewell, operations,
@@ -155,7 +158,16 @@ fn snapshot(origins: &[Uuid], run: &mut Run, world: &mut World) -> Option<Next> 
     let group = (members.len() > 1)
         .then(|| GroupTag { uuid: made(run.slot, 9), name: volume_name("group") });
     let created_at = Timestamp(0);
-    Some(Next::Run(operations::snapshot(&SnapshotRequest { group, created_at, members })))
+    // A group is made for an orchestrator, what is made alone is not.
+    let provisions = group.as_ref().map(|tag| (tag.uuid, wanted())).into_iter().collect();
+    let request = SnapshotRequest { group, created_at, members };
+    Some(Next::Run(operations::snapshot(&request).provisioned(provisions)))
+}
+
+/// What an orchestrator asks for: always under one name, so that two of a pair want the same.
+fn wanted() -> Provision {
+    let key = ProvisionKey::new("wanted").unwrap();
+    Provision { key, attributes: BTreeMap::new() }
 }
 
 fn clone(run: &mut Run, world: &mut World) -> Option<Next> {
@@ -163,8 +175,9 @@ fn clone(run: &mut Run, world: &mut World) -> Option<Next> {
     let name = name_of_made(run.kind, run.slot, 0);
     refuse_taken(&name, world)?;
     admit(world.kernel.shown_health(), Operation::SnapshotInactive).ok()?;
-    Some(Next::Run(operations::clone(&CloneRequest {
-        uuid: made(run.slot, 0),
+    let uuid = made(run.slot, 0);
+    let request = CloneRequest {
+        uuid,
         name,
         size: GROWN,
         created_at: Timestamp(0),
@@ -172,7 +185,8 @@ fn clone(run: &mut Run, world: &mut World) -> Option<Next> {
         source_id,
         source_active: is_active(source_id, world)?,
         thin_id: run.reserve(world)?,
-    })))
+    };
+    Some(Next::Run(operations::clone(&request).provisioned(vec![(uuid, wanted())])))
 }
 
 fn rollback(run: &mut Run, world: &mut World) -> Option<Next> {
