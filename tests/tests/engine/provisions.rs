@@ -116,7 +116,7 @@ fn what_was_asked_for_is_found_again_after_any_kill() -> Result<()> {
     let before = pool.volume_records();
     let again = pool.provision_volume(&name("again"), mib(16), asked(&acknowledged[0]));
     assert_refused(again, &["volume v0-0", "belongs to another"]);
-    let member = before.iter().find(|volume| volume.name == name("s0-0")).context("no s0-0")?;
+    let member = before.iter().find(|volume| volume.name == name("s11-0")).context("no s11-0")?;
     let again = pool.provision_clone(&member.name, &name("again"), None, asked("group g11-0"));
     assert_eq!(again.map_err(|error| error.exit_class()).unwrap_err(), ExitClass::Exists);
     assert_eq!(pool.volume_records(), before);
