@@ -1,15 +1,19 @@
-//! How long the filesystem at the head of a volume says that it is.
+//! What the filesystem at the head of a volume says of itself: its length and its identity.
 #![forbid(unsafe_code)]
+
+use uuid::Uuid;
 
 use crate::units::Bytes;
 
-/// A filesystem that states its length in its first superblock.
+/// What a filesystem states in its first superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FilesystemFacts {
     /// Its name, as mount knows it.
     pub name: &'static str,
     /// Its length.
     pub length: Bytes,
+    /// Its identity, as mount and udev show it.
+    pub uuid: Uuid,
 }
 
 /// Reads the first superblock at the head of a volume; `None` when it is none that is known here.
@@ -35,7 +39,8 @@ fn ext(head: &[u8]) -> Option<FilesystemFacts> {
         (false, false) => "ext2",
     };
     let blocks = high.checked_shl(32)? | low;
-    Some(FilesystemFacts { name, length: Bytes::new(blocks.checked_mul(1024 << shift.min(16))?) })
+    let length = Bytes::new(blocks.checked_mul(1024 << shift.min(16))?);
+    Some(FilesystemFacts { name, length, uuid: uuid_at(superblock, 0x68)? })
 }
 
 /// `struct xfs_dsb` at byte 0 (`fs/xfs/libxfs/xfs_format.h`): big-endian.
@@ -47,7 +52,7 @@ fn xfs(head: &[u8]) -> Option<FilesystemFacts> {
     let block = u32::from_be_bytes(head.get(4..8)?.try_into().ok()?);
     let blocks = u64::from_be_bytes(head.get(8..16)?.try_into().ok()?);
     let length = Bytes::new(blocks.checked_mul(u64::from(block))?);
-    Some(FilesystemFacts { name: "xfs", length })
+    Some(FilesystemFacts { name: "xfs", length, uuid: uuid_at(head, 0x20)? })
 }
 
 /// `struct btrfs_super_block` at byte 65536 (fs/btrfs/ctree.h).
@@ -57,11 +62,16 @@ fn btrfs(head: &[u8]) -> Option<FilesystemFacts> {
         return None;
     }
     let length = u64::from_le_bytes(superblock.get(0x70..0x78)?.try_into().ok()?);
-    Some(FilesystemFacts { name: "btrfs", length: Bytes::new(length) })
+    let uuid = uuid_at(superblock, 0x20)?;
+    Some(FilesystemFacts { name: "btrfs", length: Bytes::new(length), uuid })
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(offset..offset + 4)?.try_into().ok()?))
+}
+
+fn uuid_at(bytes: &[u8], offset: usize) -> Option<Uuid> {
+    Uuid::from_slice(bytes.get(offset..offset + 16)?).ok()
 }
 
 #[cfg(test)]
@@ -70,6 +80,8 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
     #[allow(
         clippy::disallowed_methods,
@@ -87,14 +99,15 @@ mod tests {
             .unwrap();
         let facts = filesystem_of(&head).unwrap();
         assert_eq!(facts.length, Bytes::new(LENGTH), "{tool}");
+        assert_eq!(facts.uuid, UUID.parse().unwrap(), "{tool}");
         facts
     }
 
     #[test]
-    fn the_tools_own_lengths_are_read() {
-        assert_eq!(made_by("mkfs.ext4", &["-q", "-F"]).name, "ext4");
-        assert_eq!(made_by("mkfs.xfs", &["-q", "-f"]).name, "xfs");
-        assert_eq!(made_by("mkfs.btrfs", &["-q", "-f"]).name, "btrfs");
+    fn lengths_and_identities_are_read_as_the_tools_wrote_them() {
+        assert_eq!(made_by("mkfs.ext4", &["-q", "-F", "-U", UUID]).name, "ext4");
+        assert_eq!(made_by("mkfs.xfs", &["-q", "-f", "-m", &format!("uuid={UUID}")]).name, "xfs");
+        assert_eq!(made_by("mkfs.btrfs", &["-q", "-f", "-U", UUID]).name, "btrfs");
     }
 
     #[test]

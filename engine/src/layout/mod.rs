@@ -4,6 +4,7 @@
 //! * [`ExtentMap`]: which extents of which device hold the journal, the metadata and the data;
 //! * [`plan_pool`]: how a new pool is cut, by stated formulas;
 //! * [`find_signatures`], [`DeviceFacts`], [`check_usable`]: why a device must not be taken;
+//! * [`mounts`]: what is mounted where, in this process's view;
 //! * [`scan_labels`]: which pools are on this machine.
 //!
 //! The bytes are described in `docs/format.md`; a test compares that page with the code.
@@ -49,7 +50,7 @@ pub use label::{JournalPlacement, Label, LabelState, POOL_NAME_BYTES_MAX};
 pub use label_device::{read_labels, wipe_labels, write_labels};
 pub use label_format::{LABEL_BYTES, LABEL_HEAD_OFFSET, LABEL_SEGMENTS_MAX, LabelCopy};
 pub use label_read::{LabelDamage, LabelRead};
-pub(crate) use mounts::mounts;
+pub use mounts::{MountEntry, mounts};
 pub use plan::{DeviceOffer, PoolOptions, PoolPlan, PoolSizes, plan_pool};
 pub use plan_error::PlanError;
 pub use role::{Extents, Role};

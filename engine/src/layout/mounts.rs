@@ -1,35 +1,45 @@
 //! Which devices are mounted or swapped to, from `/proc/self/mountinfo` and `/proc/swaps`.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::error::LayoutError;
 use super::sysfs::{System, parse_device_number, read_text};
 use crate::block_device::DeviceNumber;
 
-/// One line of mountinfo, as far as a device is concerned.
+/// One line of mountinfo: a filesystem, or a part of it, at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct MountEntry {
     /// The filesystem's device; an invented one for Btrfs.
-    number: DeviceNumber,
+    pub device: DeviceNumber,
+    /// What of the filesystem shows there, `/` for all of it.
+    pub root: PathBuf,
     /// Where it is mounted.
-    pub(crate) place: PathBuf,
+    pub mount_point: PathBuf,
+    /// What is said of this mount alone, such as `ro` and `nosuid`.
+    pub options: Vec<String>,
+    /// The filesystem's name.
+    pub filesystem: String,
     /// What was mounted: a node's path, or a word.
-    source: PathBuf,
+    pub source: PathBuf,
+    /// What is said of the filesystem, wherever it is mounted.
+    pub super_options: Vec<String>,
 }
 
-impl Mount {
+impl MountEntry {
     /// Whether a device carries it. Btrfs shows a device number of its own, so the number of the
     /// source's node counts as well.
-    pub(crate) fn is_on(&self, system: &System, number: DeviceNumber) -> bool {
-        self.number == number
+    pub fn is_on(&self, system: &System, number: DeviceNumber) -> bool {
+        self.device == number
             || (self.source.is_absolute() && system.node_number(&self.source) == Some(number))
     }
 }
 
-/// All mounts of this process's namespace. Those of others do not show here: an exclusive open
-/// finds them.
-pub(crate) fn mounts(system: &System) -> Result<Vec<Mount>, LayoutError> {
+/// All mounts of this process's namespace, in the kernel's order: what is mounted over something
+/// else comes after it. Those of others do not show here: an exclusive open finds them.
+pub fn mounts(system: &System) -> Result<Vec<MountEntry>, LayoutError> {
     let text = read_text(&system.proc.join("self/mountinfo"))?.unwrap_or_default();
     Ok(parse_mountinfo(&text))
 }
@@ -40,7 +50,7 @@ pub(super) fn mounts_of(
     number: DeviceNumber,
 ) -> Result<Vec<PathBuf>, LayoutError> {
     let mounts = mounts(system)?.into_iter().filter(|mount| mount.is_on(system, number));
-    Ok(mounts.map(|mount| mount.place).collect())
+    Ok(mounts.map(|mount| mount.mount_point).collect())
 }
 
 /// Whether a device is in use as swap.
@@ -50,15 +60,22 @@ pub(super) fn is_swap(system: &System, number: DeviceNumber) -> Result<bool, Lay
 }
 
 /// Lines of `/proc/self/mountinfo`; a line that cannot be read is left out.
-fn parse_mountinfo(text: &str) -> Vec<Mount> {
+fn parse_mountinfo(text: &str) -> Vec<MountEntry> {
+    let words = |field: &str| field.split(',').map(str::to_owned).collect();
     let line = |line: &str| {
         // Fields up to " - " vary in number; after it come type, source and options.
         let (before, after) = line.split_once(" - ")?;
-        let mut before = before.split(' ');
-        let number = parse_device_number(before.nth(2)?)?;
-        let place = PathBuf::from(unescape(before.nth(1)?));
-        let source = PathBuf::from(unescape(after.split(' ').nth(1)?));
-        Some(Mount { number, place, source })
+        let mut before = before.split(' ').skip(2);
+        let mut after = after.split(' ');
+        Some(MountEntry {
+            device: parse_device_number(before.next()?)?,
+            root: unescape(before.next()?).into(),
+            mount_point: unescape(before.next()?).into(),
+            options: words(before.next()?),
+            filesystem: after.next()?.to_owned(),
+            source: unescape(after.next()?).into(),
+            super_options: after.next().map(words).unwrap_or_default(),
+        })
     };
     text.lines().filter_map(line).collect()
 }
@@ -74,7 +91,7 @@ fn parse_swaps(text: &str) -> Vec<PathBuf> {
 }
 
 /// Undoes the kernel's octal escapes for blanks and backslashes.
-fn unescape(field: &str) -> String {
+fn unescape(field: &str) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -84,7 +101,7 @@ fn unescape(field: &str) -> String {
         bytes.push(code.unwrap_or(*first));
         rest = if code.is_some() { &tail[3..] } else { tail };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -101,9 +118,13 @@ mod tests {
     fn mountinfo_gives_numbers_sources_and_unescaped_places() {
         let mounts = parse_mountinfo(MOUNTINFO);
         assert_eq!(mounts.len(), 3);
-        assert_eq!(mounts[1].number, DeviceNumber { major: 254, minor: 0 });
-        assert_eq!(mounts[1].place, PathBuf::from("/"));
-        assert_eq!(mounts[2].place, PathBuf::from("/home of\\all"));
+        assert_eq!(mounts[1].device, DeviceNumber { major: 254, minor: 0 });
+        assert_eq!(mounts[1].mount_point, PathBuf::from("/"));
+        assert_eq!(mounts[1].super_options, ["rw", "discard"]);
+        assert_eq!(mounts[2].root, PathBuf::from("/@home"));
+        assert_eq!(mounts[2].mount_point, PathBuf::from("/home of\\all"));
+        assert_eq!(mounts[2].options, ["rw"]);
+        assert_eq!(mounts[2].filesystem, "btrfs");
         assert_eq!(mounts[2].source, PathBuf::from("/dev/sdb2"));
     }
 
@@ -126,8 +147,8 @@ mod tests {
         let lines = text.lines().count();
         let mounts = parse_mountinfo(&text);
         assert_eq!(mounts.len(), lines, "every line of this kernel is understood");
-        let root = mounts.iter().find(|mount| mount.place == *"/").unwrap();
-        let places = mounts_of(&System::default(), root.number).unwrap();
+        let root = mounts.iter().find(|mount| mount.mount_point == *"/").unwrap();
+        let places = mounts_of(&System::default(), root.device).unwrap();
         assert!(places.contains(&PathBuf::from("/")));
     }
 }

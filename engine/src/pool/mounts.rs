@@ -17,7 +17,7 @@ pub(super) fn sync_filesystems(devices: &[DeviceNumber]) {
     for device in devices {
         // The first of its places is enough: they all show one filesystem.
         let mount = mounts.iter().find(|mount| mount.is_on(&system, *device));
-        if let Some(directory) = mount.and_then(|mount| File::open(&mount.place).ok()) {
+        if let Some(directory) = mount.and_then(|mount| File::open(&mount.mount_point).ok()) {
             let _ = nix::unistd::syncfs(directory);
         }
     }
