@@ -135,7 +135,7 @@ pub enum HostError {
         device: PathBuf,
         /// How it ended.
         status: String,
-        /// The tail of what it said.
+        /// Both ends of what it said.
         output: String,
     },
     /// The kernel refused.

@@ -14,8 +14,9 @@ use super::error::{HostError, Result};
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How much of a program's output goes into an error.
-const TAIL_CHARACTERS: usize = 1000;
+/// How much of either end of a program's output goes into an error: some complain first and explain
+/// their usage after it, others end with the complaint.
+const END_CHARACTERS: usize = 500;
 
 /// A program, and the package that it is in.
 #[derive(Debug, Clone, Copy)]
@@ -87,16 +88,20 @@ impl Outcome {
             (Some(code), _) => format!("exit code {code}"),
             (None, signal) => format!("signal {}", signal.unwrap_or_default()),
         };
-        let output = tail(&self.output).to_owned();
+        let output = ends(&self.output);
         HostError::ProgramFailed { program: self.program, device: self.device, status, output }
     }
 }
 
-fn tail(output: &str) -> &str {
+fn ends(output: &str) -> String {
     let output = output.trim();
-    let mut starts = output.char_indices().rev().map(|(at, _)| at);
-    let start = starts.nth(TAIL_CHARACTERS - 1).unwrap_or(0);
-    output.get(start..).unwrap_or(output)
+    let mut starts = output.char_indices().map(|(at, _)| at);
+    let head = starts.nth(END_CHARACTERS);
+    let tail = starts.rev().nth(END_CHARACTERS - 1);
+    match (head, tail) {
+        (Some(head), Some(tail)) => format!("{} [...] {}", &output[..head], &output[tail..]),
+        _ => output.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -124,12 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_carries_what_was_said_last() {
+    fn long_output_keeps_both_ends() {
+        let short = "e\u{308}".repeat(END_CHARACTERS / 2);
+        assert_eq!(ends(&short), short);
+        let text = ends(&format!("first{}last", "\u{e9}".repeat(5 * END_CHARACTERS)));
+        assert!(text.starts_with("first") && text.ends_with("last"), "{text}");
+        assert_eq!(text.chars().count(), 2 * END_CHARACTERS + " [...] ".len());
+    }
+
+    #[test]
+    fn a_failure_carries_what_was_said() {
         let outcome = Program::new("ls", "coreutils").run(Path::new("/dev/x"), &["/no-such"]);
         let error = outcome.unwrap().success().unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("ls failed on /dev/x with exit code 2: "), "{text}");
         assert!(text.contains("No such file or directory"), "{text}");
-        assert_eq!(tail(&"ab".repeat(TAIL_CHARACTERS)).len(), TAIL_CHARACTERS);
     }
 }

@@ -36,3 +36,34 @@ pub fn check(device: &Path, filesystem: Filesystem) -> Result<CheckOutcome> {
         _ => Err(outcome.failure()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::host::filesystem::make;
+
+    #[test]
+    fn what_needs_no_decision_is_repaired_and_anything_else_is_an_error() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(64 << 20).unwrap();
+        let path = image.path();
+        make(path, Filesystem::Ext4, Uuid::from_u128(1), &[], false, &mut |_| {}).unwrap();
+        let debugfs = |request| {
+            let arguments = ["-w", "-R", request].map(OsStr::new);
+            let arguments = [&arguments[..], &[path.as_os_str()]].concat();
+            Program::new("debugfs", "e2fsprogs").run(path, &arguments).unwrap().success().unwrap();
+        };
+        assert_eq!(check(path, Filesystem::Ext4).unwrap(), CheckOutcome::Clean);
+        // A block in use that is marked free, and the kernel's mark that something is wrong.
+        debugfs("freeb 5");
+        debugfs("set_super_value state 2");
+        assert_eq!(check(path, Filesystem::Ext4).unwrap(), CheckOutcome::Repaired);
+        assert_eq!(check(path, Filesystem::Ext4).unwrap(), CheckOutcome::Clean);
+        debugfs("clri <2>");
+        debugfs("set_super_value state 2");
+        let error = check(path, Filesystem::Ext4).unwrap_err().to_string();
+        assert!(error.contains("exit code 4") && error.contains("RUN fsck MANUALLY"), "{error}");
+    }
+}
