@@ -99,7 +99,7 @@ mod tests {
             .unwrap();
         let facts = filesystem_of(&head).unwrap();
         assert_eq!(facts.length, Bytes::new(LENGTH), "{tool}");
-        assert_eq!(facts.uuid, UUID.parse().unwrap(), "{tool}");
+        assert_eq!(facts.uuid, UUID.parse::<Uuid>().unwrap(), "{tool}");
         facts
     }
 

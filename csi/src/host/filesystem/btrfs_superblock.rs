@@ -44,12 +44,11 @@ pub(super) fn set_identity(device: &BlockDevice, uuid: Uuid) -> Result<()> {
         device.read_at(offset, &mut block)?;
         match change(&mut block, offset, uuid) {
             Ok(true) => device.write_at(offset, &block)?,
-            Ok(false) => {}
             Err(reason) if is_first => {
                 return Err(HostError::Identity { device: device.path().to_owned(), reason });
             }
             // A copy that was never written, or is damaged, is for the kernel to renew.
-            Err(_) => {}
+            Ok(false) | Err(_) => {}
         }
     }
     Ok(())
