@@ -10,15 +10,16 @@ use thinly_csi::host::filesystem::{
     CheckOutcome, Filesystem, Signature, check, new_identity, signature,
 };
 use thinly_csi::host::mounting::{MountOptions, mount_filesystem, unmount};
-use thinly_tests::sh;
+use thinly_tests::{Disks, sh};
 use uuid::Uuid;
 
 use crate::support::Bed;
 
-/// What is on the device itself, as a snapshot would hold it, while its filesystem stays mounted.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let (from, to) = (from.display(), to.display());
-    sh(&format!("dd if={from} of={to} bs=4M iflag=direct oflag=direct conv=fsync status=none"))?;
+/// What is on one disk itself, as a snapshot would hold it, while its filesystem stays mounted: the
+/// sparse file behind it, copied without its holes.
+fn copy(disks: &Disks, from: usize, to: usize) -> Result<()> {
+    let directory = disks.dir().display();
+    sh(&format!("cp --sparse=always {directory}/disk{from} {directory}/disk{to}"))?;
     Ok(())
 }
 
@@ -36,7 +37,7 @@ fn mounts_beside_its_source(filesystem: Filesystem) -> Result<()> {
     fs::write(source.path().join("old"), "old")?;
     sh(&format!("sync -f {}", source.path().display()))?;
     write_durably(&source.path().join("logged"), "logged")?;
-    copy(&bed.disks[0], &bed.disks[1])?;
+    copy(&bed.disks, 0, 1)?;
     if filesystem == Filesystem::Btrfs {
         assert_ne!(btrfs_log(&bed.disks[1])?, 0, "the copy has a log to lose");
     }
@@ -54,7 +55,7 @@ fn mounts_beside_its_source(filesystem: Filesystem) -> Result<()> {
     write_durably(&clone.path().join("later"), "of the clone only")?;
 
     // A clone of the clone, which has two identities already.
-    copy(&bed.disks[1], &bed.disks[2])?;
+    copy(&bed.disks, 1, 2)?;
     let third = Uuid::new_v4();
     new_identity(&bed.disks[2], filesystem, third)?;
     let second_clone = bed.directory("second-clone")?;

@@ -1,5 +1,6 @@
 //! The host side of the driver, with real filesystems on real devices.
-#![allow(clippy::disallowed_methods, reason = "tests drive the tools that people use by hand")]
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
 mod clones;
 mod filesystems;
