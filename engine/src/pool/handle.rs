@@ -172,6 +172,12 @@ impl Pool {
         lock(&self.poison).get_or_insert_with(|| reason.to_owned());
     }
 
+    /// Why this handle refuses changes, if it does: a failure left the truth in doubt, and opening
+    /// the pool anew reconciles it.
+    pub fn poisoned(&self) -> Option<String> {
+        lock(&self.poison).clone()
+    }
+
     pub(super) fn refuse_if_poisoned(&self) -> Result<(), PoolError> {
         match &*lock(&self.poison) {
             Some(reason) => Err(PoolError::Poisoned { reason: reason.clone() }),

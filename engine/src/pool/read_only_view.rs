@@ -48,6 +48,13 @@ impl Pool {
         Ok(node_of(info.number))
     }
 
+    /// The node of a volume's view, if it has one.
+    pub fn find_read_only_view(&self, name: &VolumeName) -> Result<Option<PathBuf>, PoolError> {
+        let Some(id) = self.find(name)?.thin.id() else { return Ok(None) };
+        let view = info(&*self.dm, &self.names.view(id)?)?;
+        Ok(view.filter(|view| view.live_table).map(|view| node_of(view.number)))
+    }
+
     /// Removes the view of a volume. Refused while anybody has it open; repeating it is harmless.
     pub fn drop_read_only_view(&self, name: &VolumeName) -> Result<(), PoolError> {
         let (_lock, volume) = self.lock_one(name)?;
