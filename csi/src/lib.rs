@@ -1,8 +1,30 @@
-//! What the CSI driver of Thinly is built from: so far the identifiers that it hands to a cluster,
-//! and what it does to the mounts and filesystems of its host.
+//! The CSI driver of Thinly: Kubernetes' storage interface over the engine, for volumes on the
+//! disks of this node.
+//!
+//! * `request`: what clients ask for, read strictly (pure);
+//! * `operations`: calls that outlive their callers;
+//! * `driver`, `pools`: what all services share;
+//! * `identity`, `controller`, `group`, `node`: the services;
+//! * [`host`]: mounts and filesystems of this host;
+//! * [`config`], [`serve`]: what the program is started with, and its life.
 #![deny(unsafe_code)]
 
+pub mod config;
+mod controller;
+mod driver;
+mod failure;
+mod group;
 pub mod host;
+mod identity;
+mod names;
+mod node;
 mod object_id;
+mod operations;
+mod pools;
+mod request;
+pub mod serve;
+mod socket;
 
+pub use driver::Identity;
 pub use object_id::{ObjectId, ObjectIdError, ObjectKind};
+pub use socket::{Endpoint, SocketError};

@@ -39,6 +39,16 @@ impl ObjectKind {
     }
 }
 
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Volume => "volume",
+            Self::Snapshot => "snapshot",
+            Self::Group => "group snapshot",
+        })
+    }
+}
+
 /// Text that is no identifier of ours. To a cluster that means: there is no such object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} is no identifier of a Thinly object (v1.POOL.KIND.UUID); no object has it")]

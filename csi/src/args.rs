@@ -1,0 +1,102 @@
+//! What the program is started with.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use thinly_csi::serve::Options;
+use thinly_csi::{Endpoint, Identity};
+
+/// The CSI driver of Thinly: volumes on the disks of this node.
+#[derive(Debug, Parser)]
+#[command(name = "thinly-csi", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Where to serve: the URL of a unix socket, as <unix:///run/thinly/csi.sock>
+    #[arg(long, env = "CSI_ENDPOINT", value_name = "URL")]
+    endpoint: Endpoint,
+    /// This node's name in the cluster
+    #[arg(long, env = "NODE_NAME", value_name = "NAME", value_parser = node_id)]
+    node_id: String,
+    /// The device classes to serve; read again on SIGHUP
+    #[arg(long, value_name = "FILE", default_value = "/etc/thinly/config.yaml")]
+    config: PathBuf,
+    /// The driver's name in the cluster
+    #[arg(long, value_name = "NAME", default_value = "thinly.dev", value_parser = driver_name)]
+    driver_name: String,
+    /// The topology key whose value is the node's name
+    #[arg(long, value_name = "KEY", default_value = "topology.thinly.dev/node")]
+    topology_key: String,
+    /// Kubelet's directory; nothing outside of it is mounted on
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    kubelet_dir: PathBuf,
+    /// Offer what the specification calls alpha (GET_VOLUME, GET_SNAPSHOT)
+    #[arg(long)]
+    alpha: bool,
+    /// How to log on standard error; what, is chosen by RUST_LOG (info by default)
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for programs.
+    Json,
+}
+
+fn node_id(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it is empty".to_owned()),
+        length if length > 256 => Err(format!("it has {length} bytes; the limit is 256")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn driver_name(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let ends = text.bytes().next().into_iter().chain(text.bytes().last());
+    let ends_well = ends.map(|byte| byte.is_ascii_alphanumeric()).reduce(|a, b| a && b);
+    if text.len() > 63 || !text.bytes().all(is_inner) || ends_well != Some(true) {
+        return Err("a name is 1 to 63 letters, digits, '-' and '.', as a domain has".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+impl Args {
+    pub(crate) fn into_options(self) -> Options {
+        Options {
+            identity: Identity {
+                driver_name: self.driver_name,
+                node_id: self.node_id,
+                topology_key: self.topology_key,
+                kubelet_dir: self.kubelet_dir,
+                alpha: self.alpha,
+            },
+            endpoint: self.endpoint,
+            config: self.config,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_agree_with_each_other() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn names_that_a_cluster_would_refuse_are_refused_here() {
+        for bad in ["", "-a", "a.", "a/b", &"a".repeat(64)] {
+            assert!(driver_name(bad).is_err(), "{bad}");
+        }
+        assert!(driver_name("thinly.dev").is_ok());
+        assert!(node_id("").is_err());
+        assert!(node_id(&"n".repeat(257)).is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The Controller service: volumes and snapshots as objects. Each call is checked, held against
+//! others of the same object, and then done by a function of this module's files.
+#![forbid(unsafe_code)]
+
+mod capacity;
+mod create;
+mod delete;
+mod expand;
+mod list;
+mod snapshot;
+mod validate;
+
+use std::sync::Arc;
+
+use thinly_csi_wire as wire;
+use thinly_csi_wire::controller_server::Controller;
+use thinly_csi_wire::controller_service_capability::rpc::Type as Rpc;
+use thinly_csi_wire::controller_service_capability::{self, Type};
+use tonic::{Request, Response, Status};
+
+use crate::driver::{Driver, changes, needs};
+use crate::request::{check_map, check_name, check_required};
+
+pub(crate) use expand::grow;
+pub(crate) use snapshot::{message as snapshot_message, source_of, timestamp};
+
+/// The Controller service.
+#[derive(Debug)]
+pub(crate) struct ControllerService(pub(crate) Arc<Driver>);
+
+/// What is offered always.
+const CAPABILITIES: [Rpc; 8] = [
+    Rpc::CreateDeleteVolume,
+    Rpc::ListVolumes,
+    Rpc::GetCapacity,
+    Rpc::CreateDeleteSnapshot,
+    Rpc::ListSnapshots,
+    Rpc::CloneVolume,
+    Rpc::ExpandVolume,
+    // Called alpha, and needed by ReadWriteOncePod, which is not.
+    Rpc::SingleNodeMultiWriter,
+];
+/// What is offered with `--alpha`.
+const ALPHA_CAPABILITIES: [Rpc; 2] = [Rpc::GetVolume, Rpc::GetSnapshot];
+
+fn unimplemented<T>(what: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!("{what} is not offered; see the capabilities")))
+}
+
+#[tonic::async_trait]
+impl Controller for ControllerService {
+    async fn create_volume(
+        &self,
+        request: Request<wire::CreateVolumeRequest>,
+    ) -> Result<Response<wire::CreateVolumeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_name("name", &request.name)?;
+        check_map("secrets", &request.secrets)?;
+        let mut holds = vec![changes(format!("volume {:?}", request.name))];
+        holds.extend(create::source_id(&request)?.map(needs));
+        let driver = Arc::clone(&self.0);
+        let asked = request.clone();
+        let work = move || create::create(&driver, &asked);
+        self.0.operations.run("CreateVolume", &request, holds, work).await.map(Response::new)
+    }
+
+    async fn delete_volume(
+        &self,
+        request: Request<wire::DeleteVolumeRequest>,
+    ) -> Result<Response<wire::DeleteVolumeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_required("volume_id", &request.volume_id)?;
+        check_map("secrets", &request.secrets)?;
+        let (driver, id) = (Arc::clone(&self.0), request.volume_id.clone());
+        let holds = vec![changes(&id)];
+        let work = move || delete::delete_volume(&driver, &id);
+        self.0.operations.run("DeleteVolume", &request, holds, work).await.map(Response::new)
+    }
+
+    async fn controller_publish_volume(
+        &self,
+        _: Request<wire::ControllerPublishVolumeRequest>,
+    ) -> Result<Response<wire::ControllerPublishVolumeResponse>, Status> {
+        unimplemented("ControllerPublishVolume")
+    }
+
+    async fn controller_unpublish_volume(
+        &self,
+        _: Request<wire::ControllerUnpublishVolumeRequest>,
+    ) -> Result<Response<wire::ControllerUnpublishVolumeResponse>, Status> {
+        unimplemented("ControllerUnpublishVolume")
+    }
+
+    async fn validate_volume_capabilities(
+        &self,
+        request: Request<wire::ValidateVolumeCapabilitiesRequest>,
+    ) -> Result<Response<wire::ValidateVolumeCapabilitiesResponse>, Status> {
+        self.0.refuse_unless_ready()?;
+        validate::validate(&self.0, request.get_ref()).map(Response::new)
+    }
+
+    async fn list_volumes(
+        &self,
+        request: Request<wire::ListVolumesRequest>,
+    ) -> Result<Response<wire::ListVolumesResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || list::volumes(&driver, &asked);
+        self.0.operations.run("ListVolumes", &request, Vec::new(), work).await.map(Response::new)
+    }
+
+    async fn get_capacity(
+        &self,
+        request: Request<wire::GetCapacityRequest>,
+    ) -> Result<Response<wire::GetCapacityResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || capacity::capacity(&driver, &asked);
+        self.0.operations.run("GetCapacity", &request, Vec::new(), work).await.map(Response::new)
+    }
+
+    async fn controller_get_capabilities(
+        &self,
+        _: Request<wire::ControllerGetCapabilitiesRequest>,
+    ) -> Result<Response<wire::ControllerGetCapabilitiesResponse>, Status> {
+        let capability = |rpc: &Rpc| wire::ControllerServiceCapability {
+            r#type: Some(Type::Rpc(controller_service_capability::Rpc { r#type: (*rpc).into() })),
+        };
+        let alpha: &[Rpc] = if self.0.identity.alpha { &ALPHA_CAPABILITIES } else { &[] };
+        let capabilities = CAPABILITIES.iter().chain(alpha).map(capability).collect();
+        Ok(Response::new(wire::ControllerGetCapabilitiesResponse { capabilities }))
+    }
+
+    async fn create_snapshot(
+        &self,
+        request: Request<wire::CreateSnapshotRequest>,
+    ) -> Result<Response<wire::CreateSnapshotResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_name("name", &request.name)?;
+        check_required("source_volume_id", &request.source_volume_id)?;
+        check_map("secrets", &request.secrets)?;
+        let holds =
+            vec![changes(format!("snapshot {:?}", request.name)), needs(&request.source_volume_id)];
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || snapshot::create(&driver, &asked);
+        self.0.operations.run("CreateSnapshot", &request, holds, work).await.map(Response::new)
+    }
+
+    async fn delete_snapshot(
+        &self,
+        request: Request<wire::DeleteSnapshotRequest>,
+    ) -> Result<Response<wire::DeleteSnapshotResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_required("snapshot_id", &request.snapshot_id)?;
+        check_map("secrets", &request.secrets)?;
+        let (driver, id) = (Arc::clone(&self.0), request.snapshot_id.clone());
+        let holds = vec![changes(&id)];
+        let work = move || delete::delete_snapshot(&driver, &id);
+        self.0.operations.run("DeleteSnapshot", &request, holds, work).await.map(Response::new)
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<wire::ListSnapshotsRequest>,
+    ) -> Result<Response<wire::ListSnapshotsResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || list::snapshots(&driver, &asked);
+        self.0.operations.run("ListSnapshots", &request, Vec::new(), work).await.map(Response::new)
+    }
+
+    async fn get_snapshot(
+        &self,
+        request: Request<wire::GetSnapshotRequest>,
+    ) -> Result<Response<wire::GetSnapshotResponse>, Status> {
+        self.0.refuse_unless_ready()?;
+        check_required("snapshot_id", &request.get_ref().snapshot_id)?;
+        snapshot::get(&self.0, &request.get_ref().snapshot_id).map(Response::new)
+    }
+
+    async fn controller_expand_volume(
+        &self,
+        request: Request<wire::ControllerExpandVolumeRequest>,
+    ) -> Result<Response<wire::ControllerExpandVolumeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_required("volume_id", &request.volume_id)?;
+        check_map("secrets", &request.secrets)?;
+        let holds = vec![changes(&request.volume_id)];
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || expand::expand(&driver, &asked);
+        let rpc = "ControllerExpandVolume";
+        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
+    }
+
+    async fn controller_get_volume(
+        &self,
+        request: Request<wire::ControllerGetVolumeRequest>,
+    ) -> Result<Response<wire::ControllerGetVolumeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_required("volume_id", &request.volume_id)?;
+        let (driver, id) = (Arc::clone(&self.0), request.volume_id.clone());
+        let work = move || list::volume(&driver, &id);
+        let rpc = "ControllerGetVolume";
+        self.0.operations.run(rpc, &request, Vec::new(), work).await.map(Response::new)
+    }
+
+    async fn controller_modify_volume(
+        &self,
+        _: Request<wire::ControllerModifyVolumeRequest>,
+    ) -> Result<Response<wire::ControllerModifyVolumeResponse>, Status> {
+        unimplemented("ControllerModifyVolume")
+    }
+}

@@ -1,0 +1,153 @@
+//! `NodeStageVolume` and `NodeUnstageVolume`.
+#![forbid(unsafe_code)]
+
+use thinly_csi_wire::{
+    NodeStageVolumeRequest, NodeStageVolumeResponse, NodeUnstageVolumeRequest,
+    NodeUnstageVolumeResponse,
+};
+use thinly_engine::catalogue::Content;
+use thinly_engine::layout::MountEntry;
+use thinly_engine::pool::VolumeAccess;
+use tonic::Status;
+
+use super::filesystem::prepare;
+use super::place::{Device, active_device, all_mounts, describe, top_of};
+use crate::driver::{Driver, Found};
+use crate::failure::OrStatus;
+use crate::host::filesystem::{Filesystem, grow, needs_growth};
+use crate::host::mount_options::MountOptions;
+use crate::host::mounting::{mount_filesystem, unmount};
+use crate::host::paths::{Entry, HostPath};
+use crate::object_id::ObjectKind;
+use crate::request::{Access, AccessKind, Writers};
+
+pub(super) fn stage(
+    driver: &Driver,
+    request: &NodeStageVolumeRequest,
+) -> Result<NodeStageVolumeResponse, Status> {
+    let access = Access::read(request.volume_capability.as_ref())?;
+    let staging = driver.path(&request.staging_target_path)?;
+    let found = driver.need(&request.volume_id, ObjectKind::Volume)?;
+    match &access.kind {
+        AccessKind::Block => stage_block(&found, &access)?,
+        AccessKind::Mount { filesystem, flags } => {
+            let asked = filesystem.as_deref().map(str::parse).transpose().or_status()?;
+            stage_mount(&found, &staging, asked, flags, access.writers == Writers::None)?;
+        }
+    }
+    Ok(NodeStageVolumeResponse {})
+}
+
+/// A block volume is staged by its device: nothing needs to be at the staging path.
+fn stage_block(found: &Found, access: &Access) -> Result<(), Status> {
+    if let Some(device) = active_device(found)?
+        && let Some(mount) = all_mounts()?.iter().find(|mount| device.carries(mount))
+    {
+        return Err(Status::already_exists(format!(
+            "the volume is staged as a filesystem at {}; unstage it first",
+            mount.mount_point.display()
+        )));
+    }
+    let name = &found.volume.name;
+    if access.writers == Writers::None {
+        found.pool.activate(name, VolumeAccess::ReadOnly).or_status()?;
+        return Ok(());
+    }
+    found.pool.activate(name, VolumeAccess::ReadWrite).or_status()?;
+    if found.pool.volume_record(found.volume.uuid).is_some_and(|it| it.content != Content::Touched)
+    {
+        found.pool.set_content(name, Content::Touched).or_status()?;
+    }
+    Ok(())
+}
+
+fn stage_mount(
+    found: &Found,
+    staging: &HostPath,
+    asked: Option<Filesystem>,
+    flags: &[String],
+    read_only: bool,
+) -> Result<(), Status> {
+    // Refused before anything is done, whatever is on the volume.
+    MountOptions::parse(asked.unwrap_or(Filesystem::Ext4), flags).or_status()?;
+    if staging.entry().or_status()? != Entry::Directory {
+        return Err(Status::failed_precondition(format!(
+            "staging_target_path {} is no directory; the caller creates it",
+            staging.path().display()
+        )));
+    }
+    if let Some(top) = top_of(staging)? {
+        return already_staged(found, &top, asked, flags, read_only);
+    }
+    let view = found.pool.activate(&found.volume.name, VolumeAccess::Internal).or_status()?;
+    let device = Device::of(&view)
+        .ok_or_else(|| Status::internal(format!("{} has no device", found.id())))?;
+    if let Some(mount) = all_mounts()?.iter().find(|mount| device.carries(mount)) {
+        return Err(Status::failed_precondition(format!(
+            "the volume is mounted at {} already",
+            mount.mount_point.display()
+        )));
+    }
+    let filesystem = prepare(found, &device, asked)?;
+    let options = MountOptions::parse(filesystem, flags).or_status()?;
+    if needs_growth(&device.node, filesystem).or_status()? {
+        // A copy that is larger than its source: it is grown before anybody sees it.
+        mount_filesystem(&device.node, filesystem, staging, &options, false).or_status()?;
+        grow(&device.node, filesystem, staging).or_status()?;
+        if !read_only && !options.read_only() {
+            return Ok(());
+        }
+        unmount(staging).or_status()?;
+    }
+    mount_filesystem(&device.node, filesystem, staging, &options, read_only).or_status()
+}
+
+/// The same call again is done; another one on the same path contradicts the first.
+fn already_staged(
+    found: &Found,
+    top: &MountEntry,
+    asked: Option<Filesystem>,
+    flags: &[String],
+    read_only: bool,
+) -> Result<(), Status> {
+    let device = active_device(found)?;
+    if !device.is_some_and(|device| device.carries(top)) {
+        return Err(Status::failed_precondition(format!(
+            "{} is mounted at staging_target_path, which is not this volume",
+            describe(top)
+        )));
+    }
+    let filesystem: Filesystem = top.filesystem.parse().or_status()?;
+    let options = MountOptions::parse(filesystem, flags).or_status()?;
+    if asked.is_some_and(|asked| asked != filesystem) || !options.agree_with(top, read_only) {
+        return Err(Status::already_exists(format!(
+            "the volume is staged with {filesystem} and the options {}; unstage it first",
+            top.options.join(",")
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn unstage(
+    driver: &Driver,
+    request: &NodeUnstageVolumeRequest,
+) -> Result<NodeUnstageVolumeResponse, Status> {
+    let staging = driver.path(&request.staging_target_path)?;
+    let Some(found) = driver.find(&request.volume_id, ObjectKind::Volume)? else {
+        return Ok(NodeUnstageVolumeResponse {});
+    };
+    let device = active_device(&found)?;
+    if let Some(top) = top_of(&staging)? {
+        // Another volume's mount is not ours to take away.
+        if !device.as_ref().is_some_and(|device| device.carries(&top)) {
+            return Err(Status::failed_precondition(format!(
+                "{} is mounted at staging_target_path, which is not this volume",
+                describe(&top)
+            )));
+        }
+        unmount(&staging).or_status()?;
+    }
+    found.pool.drop_read_only_view(&found.volume.name).or_status()?;
+    found.pool.deactivate(&found.volume.name).or_status()?;
+    Ok(NodeUnstageVolumeResponse {})
+}

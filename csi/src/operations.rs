@@ -1,0 +1,312 @@
+//! Calls that outlive their callers: joined when repeated, refused when they contradict.
+//!
+//! A client gives up after its time-out and asks again, while the change goes on: nothing here is
+//! ever cancelled half done. The same request finds the running one and waits for its result; a
+//! different request for the same object is told to come back (`ABORTED`), as the specification
+//! asks for.
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prost::Message;
+use tokio::sync::{Semaphore, watch};
+use tonic::Status;
+
+/// How a call uses an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It changes the object: nobody else may meanwhile.
+    Changes,
+    /// It only needs the object to stay: others may need that too.
+    Needs,
+}
+
+/// An object, named by its identifier, its name or a path, and how a call uses it.
+pub(crate) type Hold = (String, Use);
+
+/// The calls that are running.
+pub(crate) struct Operations {
+    state: Mutex<Running>,
+    slots: Semaphore,
+}
+
+#[derive(Default)]
+struct Running {
+    /// Each holds a `watch::Receiver<Option<Result<R, Status>>>` for its own answer type.
+    calls: HashMap<CallKey, Box<dyn Any + Send>>,
+    held: HashMap<String, Held>,
+}
+
+type CallKey = (&'static str, Vec<u8>);
+
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    Changed,
+    Needed(usize),
+}
+
+type Outcome<R> = Option<Result<R, Status>>;
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.lock();
+        f.debug_struct("Operations").field("calls", &running.calls.len()).finish_non_exhaustive()
+    }
+}
+
+impl Operations {
+    /// At most `slots` calls work at one time; the others wait their turn.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { state: Mutex::default(), slots: Semaphore::new(slots) }
+    }
+
+    /// Whether no call is running.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().calls.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on a blocking thread, or joins the same call when it runs already.
+    pub(crate) async fn run<Q, R, W>(
+        self: &Arc<Self>,
+        rpc: &'static str,
+        request: &Q,
+        holds: Vec<Hold>,
+        work: W,
+    ) -> Result<R, Status>
+    where
+        Q: Message,
+        R: Clone + Send + Sync + 'static,
+        W: FnOnce() -> Result<R, Status> + Send + 'static,
+    {
+        let key = (rpc, request.encode_to_vec());
+        let mut receiver = match self.begin::<R>(&key, &holds)? {
+            Begun::Joined(receiver) => receiver,
+            Begun::New(sender, receiver) => {
+                let operations = Arc::clone(self);
+                tokio::spawn(operations.finish(key, holds, sender, work));
+                receiver
+            }
+        };
+        let outcome = receiver.wait_for(Option::is_some).await;
+        match outcome.ok().and_then(|outcome| (*outcome).clone()) {
+            Some(result) => result,
+            None => Err(Status::internal(format!("{rpc} ended without a result"))),
+        }
+    }
+
+    fn begin<R: Clone + Send + Sync + 'static>(
+        &self,
+        key: &CallKey,
+        holds: &[Hold],
+    ) -> Result<Begun<R>, Status> {
+        let mut running = self.lock();
+        let known = running.calls.get(key);
+        if let Some(receiver) = known.and_then(|any| any.downcast_ref()) {
+            let receiver: &watch::Receiver<Outcome<R>> = receiver;
+            return Ok(Begun::Joined(receiver.clone()));
+        }
+        if let Some((name, _)) = holds.iter().find(|(name, how)| running.refuses(name, *how)) {
+            return Err(Status::aborted(format!(
+                "another operation on {name} is running; ask again"
+            )));
+        }
+        for (name, how) in holds {
+            running.hold(name, *how);
+        }
+        let (sender, receiver) = watch::channel(None);
+        running.calls.insert(key.clone(), Box::new(receiver.clone()));
+        Ok(Begun::New(sender, receiver))
+    }
+
+    /// The call itself, in a task of its own: a client that goes away does not end it.
+    async fn finish<R, W>(
+        self: Arc<Self>,
+        key: CallKey,
+        holds: Vec<Hold>,
+        sender: watch::Sender<Outcome<R>>,
+        work: W,
+    ) where
+        R: Clone + Send + Sync + 'static,
+        W: FnOnce() -> Result<R, Status> + Send + 'static,
+    {
+        let slot = self.slots.acquire().await;
+        let span = tracing::Span::current();
+        let result = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+        drop(slot);
+        let result = result.unwrap_or_else(|error| {
+            Err(Status::internal(format!("{} failed unexpectedly: {error}", key.0)))
+        });
+        {
+            let mut running = self.lock();
+            running.calls.remove(&key);
+            for (name, how) in &holds {
+                running.release(name, *how);
+            }
+        }
+        // Nobody may be left to hear it.
+        let _ = sender.send(Some(result));
+    }
+}
+
+enum Begun<R> {
+    Joined(watch::Receiver<Outcome<R>>),
+    New(watch::Sender<Outcome<R>>, watch::Receiver<Outcome<R>>),
+}
+
+impl Running {
+    fn refuses(&self, name: &str, how: Use) -> bool {
+        match (self.held.get(name), how) {
+            (None, _) | (Some(Held::Needed(_)), Use::Needs) => false,
+            (Some(_), _) => true,
+        }
+    }
+
+    fn hold(&mut self, name: &str, how: Use) {
+        let held = match (self.held.get(name), how) {
+            (_, Use::Changes) => Held::Changed,
+            (Some(Held::Needed(count)), Use::Needs) => Held::Needed(count + 1),
+            (_, Use::Needs) => Held::Needed(1),
+        };
+        self.held.insert(name.to_owned(), held);
+    }
+
+    fn release(&mut self, name: &str, how: Use) {
+        match (self.held.get(name), how) {
+            (Some(Held::Needed(count)), Use::Needs) if *count > 1 => {
+                let count = count - 1;
+                self.held.insert(name.to_owned(), Held::Needed(count));
+            }
+            _ => {
+                self.held.remove(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use thinly_csi_wire::DeleteVolumeRequest;
+    use tonic::Code;
+
+    use super::*;
+
+    fn request(id: &str) -> DeleteVolumeRequest {
+        DeleteVolumeRequest { volume_id: id.to_owned(), ..Default::default() }
+    }
+
+    fn changes(name: &str) -> Vec<Hold> {
+        vec![(name.to_owned(), Use::Changes)]
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_same_call_is_joined_and_another_one_is_aborted() {
+        let operations = Arc::new(Operations::new(4));
+        let (go, wait) = mpsc::channel::<()>();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let first = {
+            let (operations, runs) = (Arc::clone(&operations), Arc::clone(&runs));
+            tokio::spawn(async move {
+                let work = move || {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    wait.recv().unwrap();
+                    Ok(7)
+                };
+                operations.run("Delete", &request("a"), changes("a"), work).await
+            })
+        };
+        while runs.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let joined = {
+            let (operations, runs) = (Arc::clone(&operations), Arc::clone(&runs));
+            let work = move || {
+                runs.fetch_add(1, Ordering::SeqCst);
+                Ok(8)
+            };
+            tokio::spawn(async move {
+                operations.run("Delete", &request("a"), changes("a"), work).await
+            })
+        };
+        let refused =
+            operations.run("Expand", &request("a"), changes("a"), || Ok(1)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Aborted);
+        assert!(refused.message().contains("another operation on a"), "{refused}");
+        let needs = vec![("a".to_owned(), Use::Needs)];
+        let refused = operations.run("Clone", &request("b"), needs, || Ok(1)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Aborted);
+        // The second caller is in the map or will find the first call done; let it join first.
+        while !joined.is_finished() && Arc::strong_count(&operations) < 3 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        go.send(()).unwrap();
+        assert_eq!(first.await.unwrap().unwrap(), 7);
+        assert_eq!(joined.await.unwrap().unwrap(), 7);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        let free = operations.run("Expand", &request("a"), changes("a"), || Ok(2)).await;
+        assert_eq!(free.unwrap(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_may_need_one_object_at_a_time() {
+        let operations = Arc::new(Operations::new(4));
+        let (go, wait) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel::<()>();
+        let needs = || vec![("image".to_owned(), Use::Needs)];
+        let first = {
+            let operations = Arc::clone(&operations);
+            tokio::spawn(async move {
+                let work = move || {
+                    started.send(()).unwrap();
+                    wait.recv().unwrap();
+                    Ok(())
+                };
+                operations.run("Clone", &request("one"), needs(), work).await
+            })
+        };
+        tokio::task::spawn_blocking(move || has_started.recv().unwrap()).await.unwrap();
+        operations.run("Clone", &request("two"), needs(), || Ok(())).await.unwrap();
+        let refused =
+            operations.run("Delete", &request("image"), changes("image"), || Ok(())).await;
+        assert_eq!(refused.unwrap_err().code(), Code::Aborted);
+        go.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        operations.run("Delete", &request("image"), changes("image"), || Ok(())).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_goes_on_when_its_client_is_gone_and_a_panic_is_an_answer() {
+        let operations = Arc::new(Operations::new(1));
+        let (done, is_done) = mpsc::channel::<()>();
+        let call = {
+            let operations = Arc::clone(&operations);
+            tokio::spawn(async move {
+                let work = move || {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    done.send(()).unwrap();
+                    Ok(())
+                };
+                operations.run("Delete", &request("a"), changes("a"), work).await
+            })
+        };
+        while operations.lock().calls.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        tokio::task::spawn_blocking(move || is_done.recv().unwrap()).await.unwrap();
+        let answer: Result<(), Status> =
+            operations.run("Delete", &request("b"), changes("b"), || panic!("a bug")).await;
+        assert_eq!(answer.unwrap_err().code(), Code::Internal);
+        operations.run("Delete", &request("b"), changes("b"), || Ok(())).await.unwrap();
+    }
+}

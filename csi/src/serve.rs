@@ -1,0 +1,234 @@
+//! The driver's life: serve at once, open the pools, tend them, let them go.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thinly_csi_wire::controller_server::ControllerServer;
+use thinly_csi_wire::group_controller_server::GroupControllerServer;
+use thinly_csi_wire::identity_server::IdentityServer;
+use thinly_csi_wire::node_server::NodeServer;
+use thinly_engine::pool::Engine;
+use thiserror::Error;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::config::{Config, ConfigError};
+use crate::controller::ControllerService;
+use crate::driver::{Driver, Identity};
+use crate::failure::chain;
+use crate::group::GroupService;
+use crate::host::HostError;
+use crate::host::paths::KubeletDir;
+use crate::identity::IdentityService;
+use crate::node::NodeService;
+use crate::pools::{Class, Classes};
+use crate::socket::{Endpoint, SocketError, listen};
+
+/// How often pools are looked after: deleted volumes freed, a handle in doubt replaced.
+const ROUND: Duration = Duration::from_secs(3);
+/// How long until a pool that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long calls may take to end when the driver is told to stop.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// Requests beyond this are refused: the largest is a group snapshot of thousands of volumes.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// A driver that cannot start or go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Kubelet's directory.
+    #[error("kubelet's directory cannot be used; give it with --kubelet-dir")]
+    Kubelet(#[from] HostError),
+    /// The server itself.
+    #[error("serving failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The system.
+    #[error("{action} failed")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+fn system(action: &'static str) -> impl Fn(std::io::Error) -> ServeError {
+    move |source| ServeError::System { action, source }
+}
+
+/// What the program is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it serves.
+    pub endpoint: Endpoint,
+    /// Where its configuration is.
+    pub config: PathBuf,
+}
+
+/// Serves until SIGTERM or SIGINT. Volumes stay active: the next process goes on with them.
+pub async fn serve(options: Options) -> Result<(), ServeError> {
+    let config = Config::load(&options.config)?;
+    let kubelet = KubeletDir::open(&options.identity.kubelet_dir)?;
+    let listener = listen(&options.endpoint)?;
+    let listener = UnixListener::from_std(listener).map_err(system("taking over the socket"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
+    let driver = Arc::new(Driver::new(options.identity.clone(), kubelet));
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        let _ = stop.send(true);
+    });
+    let tending = tokio::spawn(tend(Arc::clone(&driver), options.clone(), config, stopped.clone()));
+    tracing::info!(endpoint = %options.endpoint.path().display(), "serving");
+    let mut stopping = stopped.clone();
+    router(&driver)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+            told(&mut stopping).await;
+        })
+        .await?;
+    let _ = tending.await;
+    say_farewell(&driver).await;
+    let _ = std::fs::remove_file(options.endpoint.path());
+    Ok(())
+}
+
+fn router(driver: &Arc<Driver>) -> tonic::transport::server::Router {
+    let identity = IdentityServer::new(IdentityService(Arc::clone(driver)));
+    let controller = ControllerServer::new(ControllerService(Arc::clone(driver)));
+    let group = GroupControllerServer::new(GroupService(Arc::clone(driver)));
+    let node = NodeServer::new(NodeService(Arc::clone(driver)));
+    Server::builder()
+        .add_service(identity.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(controller.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(group.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(node.max_decoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Opens the pools, then looks after them and after SIGHUP, until told to stop.
+async fn tend(
+    driver: Arc<Driver>,
+    options: Options,
+    config: Config,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let engine = loop {
+        let (driver, config) = (Arc::clone(&driver), config.clone());
+        match tokio::task::spawn_blocking(move || open_all(&driver, &config)).await {
+            Ok(Ok(engine)) => break Arc::new(engine),
+            Ok(Err(error)) => tracing::error!("the pools cannot be opened yet: {error}"),
+            Err(error) => tracing::error!("opening the pools failed: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = told(&mut stopped) => return,
+        }
+    };
+    tracing::info!("ready");
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(ROUND) => {}
+            _ = hangup.recv() => reload(&driver, &engine, &options).await,
+            () = told(&mut stopped) => return,
+        }
+        for class in driver.classes().iter() {
+            let (class, engine) = (Arc::clone(class), Arc::clone(&engine));
+            // Not waited for: freeing a large volume takes its time.
+            tokio::task::spawn_blocking(move || class.tend(&engine));
+        }
+    }
+}
+
+/// Returns when the driver is to stop.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left who could tell: that is an end as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn open_all(driver: &Driver, config: &Config) -> Result<Engine, String> {
+    let engine = Engine::new().map_err(|error| chain(&error))?;
+    let mut list: Vec<Arc<Class>> = Vec::new();
+    for class in &config.device_classes {
+        match Class::open(&engine, class.clone()) {
+            Ok(opened) => list.push(Arc::new(opened)),
+            Err(error) => {
+                let error = format!("device class {:?}: {}", class.name, chain(&error));
+                for class in &list {
+                    Class::release(class);
+                }
+                return Err(error);
+            }
+        }
+    }
+    driver.serve_classes(Classes::new(list));
+    Ok(engine)
+}
+
+/// Takes a changed configuration over, or keeps the old one whole when the new one is wrong.
+async fn reload(driver: &Arc<Driver>, engine: &Arc<Engine>, options: &Options) {
+    let (driver, engine, path) = (Arc::clone(driver), Arc::clone(engine), options.config.clone());
+    let done = tokio::task::spawn_blocking(move || -> Result<(), String> {
+        let config = Config::load(&path).map_err(|error| chain(&error))?;
+        let before = driver.classes();
+        let mut list = Vec::new();
+        for class in config.device_classes {
+            let known = before.iter().find(|known| known.config.pool == class.pool);
+            let made = match known {
+                Some(known) => known.with_config(class),
+                None => Class::open(&engine, class).map_err(|error| chain(&error))?,
+            };
+            list.push(Arc::new(made));
+        }
+        let gone = before
+            .iter()
+            .filter(|old| !list.iter().any(|class| class.config.pool == old.config.pool));
+        let gone: Vec<Arc<Class>> = gone.cloned().collect();
+        for class in &list {
+            class.apply_rule();
+        }
+        driver.serve_classes(Classes::new(list));
+        for class in &gone {
+            class.release();
+        }
+        Ok(())
+    });
+    match done.await {
+        Ok(Ok(())) => tracing::info!("the configuration was read again"),
+        Ok(Err(error)) => tracing::error!("the old configuration stays: {error}"),
+        Err(error) => tracing::error!("the old configuration stays: {error}"),
+    }
+}
+
+/// Waits for the calls that are running and lets the pools go in order.
+async fn say_farewell(driver: &Arc<Driver>) {
+    let deadline = tokio::time::Instant::now() + FAREWELL;
+    while !driver.operations.is_idle() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for class in driver.classes().iter() {
+        // A reaper may hold it for a moment. What is not released in order is recovered by the
+        // next process.
+        while !class.release() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
