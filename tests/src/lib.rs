@@ -7,6 +7,7 @@
 )]
 
 mod command;
+pub mod csi;
 mod disks;
 mod feature;
 mod leftovers;

@@ -1,0 +1,213 @@
+//! Fresh disks, a configuration, a directory that stands for kubelet's, and the driver's process.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::client::Client;
+use crate::{Disks, sh};
+
+/// How long a driver may take to be ready: emulation is slow, and a crash is recovered first.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a driver needs. Dropped last, the disks take what is left of the pool with them.
+#[derive(Debug)]
+pub struct CsiBed {
+    directory: TempDir,
+    pool: String,
+    starts: Cell<u32>,
+    disks: Disks,
+}
+
+impl CsiBed {
+    /// Fresh disks for one device class named `main`, whose pool the driver makes at its first
+    /// start. `class` are further lines of the class, each with four spaces in front.
+    pub fn new(sizes_bytes: &[u64], class: &str) -> Result<Self> {
+        let disks = Disks::new(sizes_bytes)?;
+        let pool = format!("csi-{}", &Uuid::new_v4().simple().to_string()[..8]);
+        let bed = Self { directory: TempDir::new()?, pool, starts: Cell::new(0), disks };
+        fs::create_dir(bed.kubelet())?;
+        let devices: Vec<String> =
+            bed.disks.paths().iter().map(|path| path.display().to_string()).collect();
+        bed.configure(&format!(
+            "device-classes:\n  - name: main\n    default: true\n    pool: {}\n    devices: [{}]\n    \
+             create: if-empty\n{class}",
+            bed.pool,
+            devices.join(", ")
+        ))?;
+        Ok(bed)
+    }
+
+    /// Replaces the configuration.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.config(), text)?)
+    }
+
+    /// The configuration's path.
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("config.yaml")
+    }
+
+    /// The pool's name.
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    /// The disks.
+    pub fn disks(&self) -> &Disks {
+        &self.disks
+    }
+
+    /// The directory that stands for kubelet's.
+    pub fn kubelet(&self) -> PathBuf {
+        self.directory.path().join("kubelet")
+    }
+
+    /// The driver's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("plugin/csi.sock")
+    }
+
+    /// A staging path, created as kubelet does.
+    pub fn staging(&self, name: &str) -> Result<String> {
+        let path = self.kubelet().join("plugins").join(name).join("globalmount");
+        fs::create_dir_all(&path)?;
+        Ok(path.display().to_string())
+    }
+
+    /// A target path whose parent is there, as kubelet does.
+    pub fn target(&self, name: &str) -> Result<String> {
+        let path = self.kubelet().join("pods").join(name).join("mount");
+        fs::create_dir_all(path.parent().context("a path without a parent")?)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Starts the driver with these further arguments, and waits until it is ready.
+    pub fn start_with(&self, arguments: &[&str]) -> Result<Driver> {
+        let number = self.starts.get() + 1;
+        self.starts.set(number);
+        let log = self.directory.path().join(format!("driver.{number}.log"));
+        let child = Command::new("thinly-csi")
+            .arg("--endpoint")
+            .arg(format!("unix://{}", self.socket().display()))
+            .args(["--node-id", "n1", "--config"])
+            .arg(self.config())
+            .arg("--kubelet-dir")
+            .arg(self.kubelet())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .context("starting thinly-csi")?;
+        let driver = Driver { child, log, client: Client::new(&self.socket())? };
+        driver.wait_until_ready()?;
+        Ok(driver)
+    }
+
+    /// Starts the driver and waits until it is ready.
+    pub fn start(&self) -> Result<Driver> {
+        self.start_with(&[])
+    }
+
+    /// Mount points below this bed's directory.
+    pub fn mounts(&self) -> Result<Vec<String>> {
+        let below = self.directory.path().display().to_string();
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
+        let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+        Ok(points.filter(|point| point.starts_with(&below)).map(str::to_owned).collect())
+    }
+
+    /// The pool as `thinly pool show --json` tells it. No driver is needed for it.
+    pub fn pool_view(&self) -> Result<serde_json::Value> {
+        let text = sh(&format!("thinly --json pool show {}", self.pool))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+impl Drop for CsiBed {
+    fn drop(&mut self) {
+        let below = self.directory.path().display();
+        let line = format!(
+            "awk '$5 ~ \"^{below}\" {{ print $5 }}' /proc/self/mountinfo | tac | xargs -r -n 1 umount -l"
+        );
+        if let Err(error) = sh(&line) {
+            eprintln!("cannot unmount what is below {below}: {error:#}");
+        }
+    }
+}
+
+/// A running driver; killed when dropped.
+#[derive(Debug)]
+pub struct Driver {
+    child: Child,
+    log: PathBuf,
+    client: Client,
+}
+
+impl Driver {
+    /// A client of it.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+
+    /// Where it logs.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        while !self.client.is_ready() {
+            if start.elapsed() > PATIENCE {
+                anyhow::bail!("the driver is not ready; it says:\n{}", self.log()?);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Tells it to stop and waits for that.
+    pub fn stop(mut self) -> Result<()> {
+        kill(self.pid(), Signal::SIGTERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the driver ended with {status}; it says:\n{}", self.log()?);
+        Ok(())
+    }
+
+    /// Kills it as a crash does.
+    pub fn crash(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the driver said:\n{}", self.log().unwrap_or_default());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

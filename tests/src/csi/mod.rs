@@ -1,0 +1,7 @@
+//! The driver as a cluster sees it: a process, its socket, and a real gRPC client.
+
+mod bed;
+mod client;
+
+pub use bed::{CsiBed, Driver};
+pub use client::{Client, block, code, mount, range};

@@ -1,0 +1,129 @@
+//! The whole life of volumes, snapshots and copies, as a cluster drives it.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use thinly_csi_wire as wire;
+use thinly_csi_wire::volume_capability::access_mode::Mode;
+use thinly_csi_wire::volume_content_source::{SnapshotSource, Type as Source};
+use thinly_tests::csi::{CsiBed, block, mount, range};
+use thinly_tests::{gib, mib};
+
+fn from_snapshot(id: &str) -> wire::VolumeContentSource {
+    let source = SnapshotSource { snapshot_id: id.to_owned() };
+    wire::VolumeContentSource { r#type: Some(Source::Snapshot(source)) }
+}
+
+fn a_whole_life(filesystem: &str) -> Result<()> {
+    let bed = CsiBed::new(&[gib(4)], "")?;
+    let driver = bed.start()?;
+    let client = driver.client();
+    let capability = mount(filesystem, Mode::SingleNodeWriter);
+    let bytes = i64::try_from(mib(512))?;
+
+    let volume = client.volume("pvc-1", bytes, &capability)?;
+    ensure!(volume.capacity_bytes == bytes, "{volume:?}");
+    ensure!(client.volume("pvc-1", bytes, &capability)? == volume, "the same name, another volume");
+    let (id, staging, target) = (&volume.volume_id, bed.staging("a")?, bed.target("a")?);
+    for _ in 0..2 {
+        client.stage(id, &staging, &capability)?;
+    }
+    for _ in 0..2 {
+        client.publish(id, (&staging, &target), &capability, false)?;
+    }
+    fs::write(format!("{target}/file"), "before")?;
+
+    let snapshot = client.create_snapshot(id, "snap-1")?;
+    ensure!(snapshot.ready_to_use && snapshot.creation_time.is_some(), "{snapshot:?}");
+    fs::write(format!("{target}/file"), "after")?;
+    ensure!(client.create_snapshot(id, "snap-1")? == snapshot, "a second snapshot of one name");
+
+    let copy = client.create_volume(wire::CreateVolumeRequest {
+        name: "pvc-2".to_owned(),
+        capacity_range: range(2 * bytes),
+        volume_capabilities: vec![capability.clone()],
+        volume_content_source: Some(from_snapshot(&snapshot.snapshot_id)),
+        ..Default::default()
+    })?;
+    let (copy_staging, copy_target) = (bed.staging("b")?, bed.target("b")?);
+    client.stage(&copy.volume_id, &copy_staging, &capability)?;
+    client.publish(&copy.volume_id, (&copy_staging, &copy_target), &capability, true)?;
+    ensure!(fs::read_to_string(format!("{copy_target}/file"))? == "before");
+    ensure!(
+        fs::write(format!("{copy_target}/file"), "x").is_err(),
+        "a read-only publish was written"
+    );
+    ensure!(fs::read_to_string(format!("{target}/file"))? == "after");
+    let total = |path: &str, id: &str| -> Result<i64> { Ok(client.stats(id, path)?[0].total) };
+    ensure!(total(&copy_target, &copy.volume_id)? > bytes, "the copy was not grown to its size");
+
+    let before = total(&target, id)?;
+    ensure!(client.expand(id, 2 * bytes)?.node_expansion_required);
+    client.expand_on_node(id, &target, &capability)?;
+    ensure!(total(&target, id)? > before, "the filesystem did not grow");
+    ensure!(fs::read_to_string(format!("{target}/file"))? == "after");
+
+    for (id, staging, target) in
+        [(id, &staging, &target), (&copy.volume_id, &copy_staging, &copy_target)]
+    {
+        for _ in 0..2 {
+            client.unpublish(id, target)?;
+        }
+        ensure!(!fs::exists(target)?, "the target is still there");
+        for _ in 0..2 {
+            client.unstage(id, staging)?;
+        }
+        for _ in 0..2 {
+            client.delete_volume(id)?;
+        }
+    }
+    // The snapshot outlives its source.
+    ensure!(client.create_snapshot(id, "snap-1")? == snapshot, "the snapshot went with its source");
+    client.delete_snapshot(&snapshot.snapshot_id)?;
+    ensure!(bed.mounts()?.is_empty(), "left: {:?}", bed.mounts()?);
+    driver.stop()
+}
+
+#[test]
+fn a_whole_life_on_ext4() -> Result<()> {
+    a_whole_life("ext4")
+}
+
+#[test]
+fn a_whole_life_on_xfs() -> Result<()> {
+    a_whole_life("xfs")
+}
+
+#[test]
+fn a_whole_life_on_btrfs() -> Result<()> {
+    a_whole_life("btrfs")
+}
+
+#[test]
+fn a_whole_life_as_a_block_device() -> Result<()> {
+    let bed = CsiBed::new(&[gib(1)], "")?;
+    let driver = bed.start()?;
+    let client = driver.client();
+    let capability = block(Mode::SingleNodeWriter);
+    let bytes = i64::try_from(mib(64))?;
+    let volume = client.volume("disk", bytes, &capability)?;
+    let (id, staging) = (&volume.volume_id, bed.staging("a")?);
+    client.stage(id, &staging, &capability)?;
+    let (writable, readable) = (bed.target("w")?, bed.target("r")?);
+    client.publish(id, (&staging, &writable), &capability, false)?;
+    client.publish(id, (&staging, &readable), &capability, true)?;
+    client.publish(id, (&staging, &readable), &capability, true)?;
+    fs::write(&writable, "bytes")?;
+    ensure!(fs::write(&readable, "x").is_err(), "a read-only publish was written");
+    let usage = client.stats(id, &writable)?;
+    ensure!(usage[0].total == bytes && usage[0].used > 0, "{usage:?}");
+    ensure!(!client.expand(id, 2 * bytes)?.node_expansion_required);
+    ensure!(client.stats(id, &writable)?[0].total == 2 * bytes);
+    for target in [&writable, &readable] {
+        client.unpublish(id, target)?;
+        ensure!(!fs::exists(target)?, "the target is still there");
+    }
+    client.unstage(id, &staging)?;
+    client.delete_volume(id)?;
+    driver.stop()
+}
