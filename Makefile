@@ -60,7 +60,9 @@ vm: deps runner build ## CMD='...': run a command in a fresh guest with DISKS; w
 demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@if [ "$${HOST:-}" != 1 ]; then $(MAKE) --no-print-directory deps runner; fi
 	@$(MAKE) --no-print-directory build
-	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/demo/run.sh
+	@cargo build --quiet --package thinly-tests --bin thinly-csi-demo
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
+		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
 test: ## every test: native, documentation, kernel
 	@$(MAKE) --no-print-directory test-native

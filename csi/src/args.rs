@@ -28,10 +28,10 @@ pub(crate) struct Args {
     /// Kubelet's directory; nothing outside of it is mounted on
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     kubelet_dir: PathBuf,
-    /// Offer what the specification calls alpha (GET_VOLUME, GET_SNAPSHOT)
+    /// Offer what the specification calls alpha: `GET_VOLUME`, `GET_SNAPSHOT`
     #[arg(long)]
     alpha: bool,
-    /// How to log on standard error; what, is chosen by RUST_LOG (info by default)
+    /// How to log on standard error; what, is chosen by `RUST_LOG` (info by default)
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
 }

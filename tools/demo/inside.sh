@@ -183,6 +183,11 @@ after() {
     printf '\n\033[1;32mEverything above was checked: files by checksum, volumes by name, filesystems by e2fsck.\033[0m\n'
 }
 
+csi() {
+    title "8. The same for a cluster: thinly-csi, called by gRPC as kubelet and the sidecars do"
+    thinly-csi-demo "$@"
+}
+
 close() {
     unmount files copy
     for name in files copy; do run volume deactivate "$pool/$name"; done

@@ -23,20 +23,21 @@ if [ "${HOST:-}" = 1 ]; then
         rm -rf "$dir"
     }
     trap cleanup EXIT
-    for disk in one two; do
+    for disk in one two three; do
         truncate -s 8G "$dir/$disk"
         loops+=("$(losetup --find --show "$dir/$disk")")
     done
     export DEMO_STATE="$dir/state" DEMO_POOL="demo-$$"
-    bash "$here/inside.sh" before "${loops[@]}"
+    bash "$here/inside.sh" before "${loops[0]}" "${loops[1]}"
     bash "$here/inside.sh" close
     bash "$here/inside.sh" after
+    PATH="$(dirname "$CSI_DEMO"):$PATH" bash "$here/inside.sh" csi "${loops[2]}"
     exit 0
 fi
 
-printf 'Booting the guest (its own kernel, two fresh disks of 8 GiB)...\n'
+printf 'Booting the guest (its own kernel, three fresh disks of 8 GiB)...\n'
 start=$EPOCHREALTIME
-guest=$("$GUEST" up --disks '8G 8G' --bin "$THINLY" --files "$here")
+guest=$("$GUEST" up --disks '8G 8G 8G' --bin "$THINLY" --bin "$THINLY_CSI" --bin "$CSI_DEMO" --files "$here")
 trap '"$GUEST" down --dir "$guest" >/dev/null 2>&1 || true' EXIT
 printf '  booted in %.1f s\n' "$(bc <<<"${EPOCHREALTIME/,/.} - ${start/,/.}" 2>/dev/null || echo 0)"
 inside() {
@@ -47,3 +48,4 @@ inside before /dev/vda /dev/vdb
 printf '\n\033[1m Power off, power on: the guest is reset in the middle of everything\033[0m\n'
 "$GUEST" reboot --dir "$guest" >/dev/null
 inside after
+inside csi /dev/vdc

@@ -25,7 +25,7 @@ pub struct CsiBed {
     directory: TempDir,
     pool: String,
     starts: Cell<u32>,
-    disks: Disks,
+    disks: Option<Disks>,
 }
 
 impl CsiBed {
@@ -33,11 +33,18 @@ impl CsiBed {
     /// start. `class` are further lines of the class, each with four spaces in front.
     pub fn new(sizes_bytes: &[u64], class: &str) -> Result<Self> {
         let disks = Disks::new(sizes_bytes)?;
+        let devices = disks.paths().to_vec();
+        let mut bed = Self::on(&devices, class)?;
+        bed.disks = Some(disks);
+        Ok(bed)
+    }
+
+    /// The same on devices that are the caller's.
+    pub fn on(devices: &[PathBuf], class: &str) -> Result<Self> {
         let pool = format!("csi-{}", &Uuid::new_v4().simple().to_string()[..8]);
-        let bed = Self { directory: TempDir::new()?, pool, starts: Cell::new(0), disks };
+        let bed = Self { directory: TempDir::new()?, pool, starts: Cell::new(0), disks: None };
         fs::create_dir(bed.kubelet())?;
-        let devices: Vec<String> =
-            bed.disks.paths().iter().map(|path| path.display().to_string()).collect();
+        let devices: Vec<String> = devices.iter().map(|path| path.display().to_string()).collect();
         bed.configure(&format!(
             "device-classes:\n  - name: main\n    default: true\n    pool: {}\n    devices: [{}]\n    \
              create: if-empty\n{class}",
@@ -60,11 +67,6 @@ impl CsiBed {
     /// The pool's name.
     pub fn pool(&self) -> &str {
         &self.pool
-    }
-
-    /// The disks.
-    pub fn disks(&self) -> &Disks {
-        &self.disks
     }
 
     /// The directory that stands for kubelet's.
