@@ -95,8 +95,8 @@ crash: deps runner build ## every proof that nothing is lost, leaked or frozen: 
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
 		tools/crash/run.sh
 
-mutants: deps runner ## takes the lines away that the promises stand on, one at a time: a test must fail for each
-	@tools/crash/mutants.sh
+mutants: deps runner ## takes the lines away that the promises stand on: a test must fail for each; T=name picks
+	@GUEST='$(GUEST)' T='$(T)' tools/crash/mutants.sh
 
 powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SEED=1 OPENS=60
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
