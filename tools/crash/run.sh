@@ -18,7 +18,7 @@ prove() {
         printf '  passed in %d s\n' $((SECONDS - start))
     else
         failed+=("$name")
-        tail -60 "$log/$name"
+        sed '/^--- kernel log/,/^--- end of kernel log/d' "$log/$name" | tail -60
         printf '  \033[31mFAILED\033[0m after %d s\n' $((SECONDS - start))
     fi
     grep -hoE '(proof |enumeration:|power cuts:).*=.*' "$log/$name" | sed 's/^/  /' || true
