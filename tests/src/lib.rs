@@ -13,10 +13,12 @@ mod feature;
 mod leftovers;
 pub mod log_writes;
 pub mod power_cut;
+mod superblock;
 
 pub use command::sh;
 pub use disks::{Disks, gib, mib};
 pub use feature::{KernelVersion, is_unsupported};
+pub use superblock::demand_check;
 pub use thinly_guest::kernel_log::KernelLog;
 
 /// The kernel log from here on, for a test that wants to see what the kernel said of it.

@@ -89,7 +89,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::mode::Health;
-    use super::super::operations::{Access, SnapshotRequest, activate_pending, snapshot};
+    use super::super::operations::{Access, SnapshotRequest, activate_pending, refresh, snapshot};
     use super::*;
     use crate::catalogue::{SnapshotMember, Timestamp, VolumeName};
     use crate::units::Sectors;
@@ -161,6 +161,25 @@ mod tests {
             let Some(id) = created(step) else { continue };
             let buried = undo.steps.contains(&Step::Commit(bury(id)));
             assert!(buried || committed || undo.poison, "{failed} {failure:?} forgets {id}");
+        }
+    }
+
+    /// A device that may not run, or have either table, is for the next open to put in order; whether a pool still
+    /// serves after a message without an answer, only its status tells.
+    #[test]
+    fn what_leaves_a_device_in_doubt_poisons_and_an_unanswered_message_is_looked_into() {
+        let swap = refresh(id(5), Sectors::new(8), false);
+        assert_eq!(swap.steps[1], Step::Reload(id(5)));
+        let undo = unwind(&swap, 1, Failure::Unknown);
+        assert_eq!((undo.steps, undo.poison), (vec![Step::Resume(id(5))], true));
+        let plan = group();
+        for (index, step) in plan.steps.iter().enumerate() {
+            let undo = unwind(&plan, index, Failure::Unknown);
+            match step {
+                Step::Resume(_) => assert!(undo.poison, "{undo:?}"),
+                Step::Message(_) => assert_eq!(undo.steps.last(), Some(&Step::CheckPool)),
+                _ => assert!(!undo.poison, "{step:?}: {undo:?}"),
+            }
         }
     }
 

@@ -26,9 +26,13 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
     let pool = match attach(dm, located) {
         Ok(pool) => pool,
         // Every way out of these needs the pool closed, so they must not keep it open.
-        Err(PoolError::Journal(_) | PoolError::Replay(_) | PoolError::Foreign(_)) => {
-            return take_down(&**dm, located);
-        }
+        Err(
+            PoolError::Journal(_)
+            | PoolError::Replay(_)
+            | PoolError::Foreign(_)
+            | PoolError::Metadata(_)
+            | PoolError::BlankMetadata { .. },
+        ) => return take_down(&**dm, located),
         Err(error) => return Err(error),
     };
     let active = pool.active_volumes()?;
@@ -45,10 +49,16 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
     remove(&*dm, &names.journal)
 }
 
-/// Removes the devices of a pool whose journal cannot be used, and writes nothing.
+/// Removes the devices of a pool whose journal or metadata cannot be used, or those that are left of a close or an open
+/// that died half-way, and writes nothing.
 fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
     let names = &located.names;
-    let claimed = claim(located, &node_of(dm.info(&names.journal)?.number))?;
+    let claimed = match dm.info(&names.journal) {
+        Ok(journal) if journal.live_table => Some(claim(located, &node_of(journal.number))?),
+        Ok(_) => None,
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
     let (views, thins) = (views(dm, located)?, thins(dm, located)?);
     for device in views.iter().chain(&thins) {
         let own = match names.thin_id_of(&device.name) {
@@ -62,7 +72,7 @@ fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
     for device in views.iter().chain(&thins) {
         remove(dm, &device.name)?;
     }
-    for name in [&names.pool_device, &names.data, &names.metadata] {
+    for name in [&names.pool_device, &names.data, &names.metadata, &names.spare] {
         remove(dm, name)?;
     }
     drop(claimed);
@@ -74,6 +84,8 @@ pub(super) fn destroy(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolErr
     located.found.require_sound()?;
     if is_open(&**dm, located)? {
         close(dm, located)?;
+    } else {
+        take_down(&**dm, located)?;
     }
     // The claim on every disk at once, before anything is written.
     let disks = located

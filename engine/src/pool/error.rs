@@ -164,6 +164,19 @@ pub enum PoolError {
         /// What it said.
         problem: String,
     },
+    /// An image is not this pool's metadata.
+    #[error(
+        "{path} cannot become the metadata of pool {pool}: {problem}; nothing was changed",
+        path = path.display()
+    )]
+    BadImage {
+        /// The pool.
+        pool: String,
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Repaired metadata lacks volumes.
     #[error(
         "the repaired metadata of pool {pool} lacks these volumes: {volumes}; nothing was changed. Restore a copy of the metadata if there is one, or accept the loss with --accept-loss"
@@ -519,6 +532,7 @@ impl PoolError {
             | Self::Replay(_)
             | Self::Metadata(_)
             | Self::RepairFailed { .. }
+            | Self::BadImage { .. }
             | Self::RepairLoses { .. }
             | Self::BadBackup { .. } => ExitClass::Damaged,
             Self::Refused(_)

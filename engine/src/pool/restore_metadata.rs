@@ -44,10 +44,29 @@ pub(super) fn restore_metadata(
     let file = File::open(image).map_err(failed)?;
     let (catalogue, _) = located.read_catalogue()?;
     located.require_complete(&catalogue)?;
+    let bad = |problem: String| {
+        let pool = located.found.name.clone();
+        PoolError::BadImage { pool, path: image.to_owned(), problem }
+    };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(bad("it is no regular file".to_owned()));
+    }
     let progress = std::cell::RefCell::new(progress);
     let rebuilt = rebuild_and_swap(dm, located, &catalogue, accept_loss, &|_, spare| {
         let spare = BlockDevice::open(spare, Access::ReadWrite)?;
+        let (length, size) = (file.metadata().map_err(failed)?.len(), spare.size().get());
+        if length > size {
+            return Err(bad(format!("it has {length} bytes and the pool's spare region {size}")));
+        }
         copy(&file, &spare, &mut **progress.borrow_mut(), &failed)
+    });
+    // What is found on the spare region came from the image.
+    let rebuilt = rebuilt.map_err(|error| match error {
+        PoolError::BlankMetadata { .. } => bad("it begins with zeros".to_owned()),
+        PoolError::BlockSizeMismatch { .. } | PoolError::Foreign(_) | PoolError::Metadata(_) => {
+            bad(error.to_string())
+        }
+        error => error,
     })?;
     Ok(RestoredMetadata { device_count: rebuilt.device_count, lost: rebuilt.lost })
 }
@@ -60,10 +79,6 @@ fn copy(
 ) -> Result<(), PoolError> {
     let length = image.metadata().map_err(failed)?.len();
     let size = spare.size().get();
-    if length > size {
-        let why = format!("it has {length} bytes and the pool's spare region {size}");
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
-    }
     let mut done = 0;
     while done < length {
         let step = CHUNK_BYTES.min(usize::try_from(length - done).unwrap_or(CHUNK_BYTES));

@@ -1,7 +1,7 @@
 //! Which operations are recorded: each kind in a fixed order first, then as chance has it.
 
 use super::model::{CHUNK_BYTES, Model, ModelVolume};
-use super::op::Op;
+use super::op::{Mark, Op};
 
 const MIB: u64 = 1 << 20;
 const BLOCK_BYTES: u64 = 128 << 10;
@@ -123,6 +123,9 @@ impl Generator {
             Op::Group { name: named("wide"), members: wide_members },
         ];
         ops.extend(wide.into_iter().map(|name| Op::Delete { name }));
+        ops.push(Op::Beside {
+            ops: vec![self.write("base", 0, 16 << 10, true), snapshot("web", "web@3")],
+        });
         ops.push(Op::Close);
         ops
     }
@@ -134,9 +137,25 @@ impl Generator {
         }
         loop {
             if let Some(op) = self.attempt(model) {
-                return op;
+                return self.maybe_beside(model, op);
             }
         }
+    }
+
+    /// Sometimes an operation has company, if chance finds one on other volumes.
+    fn maybe_beside(&mut self, model: &Model, op: Op) -> Op {
+        if op.names().is_none() || self.chance.below(3) > 0 {
+            return op;
+        }
+        let Some(other) = self.attempt(model) else { return op };
+        let ops = vec![op.clone(), other];
+        let names: Option<Vec<Vec<&str>>> = ops.iter().map(Op::names).collect();
+        let Some([first, second]) = names.as_deref() else { return op };
+        let is_shared = first.iter().any(|name| second.contains(name));
+        let both = Op::Beside { ops: ops.clone() };
+        let has_room = model.after(&both).volumes.len() <= VOLUMES_MAX;
+        let fits = Mark::Begin(both.clone()).text().is_ok();
+        if is_shared || !has_room || !fits { op } else { both }
     }
 
     /// An operation of some kind, if the model has what it needs.
@@ -248,7 +267,7 @@ mod tests {
         let mut generator = Generator::new(1);
         let fixed = generator.every_kind("p");
         let kinds: BTreeSet<String> = fixed.iter().map(kind).collect();
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 19, "{kinds:?}");
         let mut model = fixed.iter().fold(Model::default(), |model, op| model.after(op));
         let mut by_chance = BTreeSet::from([kind(&fixed[0])]);
         for _ in 0..2000 {

@@ -71,6 +71,10 @@ impl Model {
                 model.put(name, *offset, *length, 0);
                 vec![model]
             }
+            // Any of them may be there without the others.
+            Op::Beside { ops } => ops.iter().fold(vec![model], |models, op| {
+                models.iter().flat_map(|model| model.during(op)).collect()
+            }),
             _ => {
                 let after = self.after(op);
                 model.is_reaped &= after.is_reaped;
@@ -133,6 +137,9 @@ impl Model {
                 model.volumes.values_mut().for_each(|volume| volume.access = None);
             }
             Op::Open => model.is_open = true,
+            Op::Beside { ops } => {
+                model = ops.iter().fold(model, |model, op| model.after(op));
+            }
         }
         model
     }
@@ -210,6 +217,17 @@ mod tests {
         assert_eq!(model.during(&Op::Release).len(), 1);
         let gone = model.after(&Op::Delete { name: "v".to_owned() });
         assert!(gone.volumes.is_empty() && !gone.is_reaped);
+    }
+
+    #[test]
+    fn of_two_beside_each_other_either_may_be_there_alone() {
+        let model = after(&[create(), write(1, true)]);
+        let other = Op::Create { name: "w".to_owned(), size: 1 << 20 };
+        let both = Op::Beside { ops: vec![snapshot(), other] };
+        let found: Vec<usize> =
+            model.during(&both).iter().map(|model| model.volumes.len()).collect();
+        assert_eq!(found, [1, 2, 2, 3]);
+        assert_eq!(model.after(&both).volumes.len(), 3);
     }
 
     #[test]

@@ -45,6 +45,31 @@ pub(super) enum Op {
     Close,
     /// Bring it back.
     Open,
+    /// Several at once, each from a thread of its own, on different volumes.
+    Beside { ops: Vec<Op> },
+}
+
+impl Op {
+    /// The volumes that it changes or reads; `None` when it needs the pool for itself.
+    pub(super) fn names(&self) -> Option<Vec<&str>> {
+        Some(match self {
+            Self::Create { name, .. }
+            | Self::Activate { name, .. }
+            | Self::Write { name, .. }
+            | Self::Discard { name, .. }
+            | Self::Resize { name, .. }
+            | Self::Deactivate { name }
+            | Self::Delete { name } => vec![name],
+            Self::Snapshot { origin: first, name: second }
+            | Self::Clone { source: first, name: second, .. }
+            | Self::Rollback { name: first, to: second }
+            | Self::Rename { from: first, to: second } => vec![first, second],
+            Self::Group { members, .. } => {
+                members.iter().flat_map(|(origin, name)| [origin.as_str(), name.as_str()]).collect()
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// What a mark in the log says.
@@ -98,6 +123,7 @@ mod tests {
         for mark in [
             Mark::Begin(Op::Group { name: "g".to_owned(), members }),
             Mark::Begin(Op::Reap),
+            Mark::Begin(Op::Beside { ops: vec![Op::Delete { name: "v".to_owned() }, Op::Reap] }),
             Mark::Acknowledged,
         ] {
             assert_eq!(Mark::parse(&mark.text().unwrap()).unwrap(), Some(mark));

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::libc;
 use thinly_engine::aligned::AlignedBuffer;
 use thinly_engine::catalogue::{PoolName, VolumeName};
@@ -143,9 +145,26 @@ fn perform_open(pool: &Pool, op: &Op) -> Result<()> {
             let report = pool.reap(&mut |_| {})?;
             ensure!(report.waiting == 0, "{} deleted ones wait", report.waiting);
         }
+        Op::Beside { ops } => perform_beside(pool, ops)?,
         other => anyhow::bail!("{other:?} is no operation on an open pool"),
     }
     Ok(())
+}
+
+/// Several operations, all begun at one moment.
+fn perform_beside(pool: &Pool, ops: &[Op]) -> Result<()> {
+    let begin = Barrier::new(ops.len());
+    thread::scope(|scope| {
+        let each = |op| {
+            let begin = &begin;
+            scope.spawn(move || {
+                begin.wait();
+                perform_open(pool, op).with_context(|| format!("{op:?}"))
+            })
+        };
+        let all: Vec<_> = ops.iter().map(each).collect();
+        all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("a thread died"))?)
+    })
 }
 
 /// The device of a volume, past the page cache: what is not synced is in the disk's cache only.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
 mod devices;
+mod metadata;
 mod pools;
 mod program;
 mod requests;

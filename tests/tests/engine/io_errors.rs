@@ -172,7 +172,7 @@ fn round(part: (Role, &str), seed: u64) -> Result<(usize, usize)> {
 
 #[test]
 fn what_was_acknowledged_outlives_a_disk_that_fails_at_times() -> Result<()> {
-    let rounds = if std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full") { 4 } else { 1 };
+    let rounds = if std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full") { 2 } else { 1 };
     let (mut acknowledged, mut refused) = (0, 0);
     for seed in 0..rounds {
         for part in PARTS {

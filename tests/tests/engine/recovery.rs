@@ -6,6 +6,7 @@ use thinly_engine::dm::{Dm, SuspendOptions, TableSlot};
 use thinly_engine::plan::{Finding, thin_table};
 use thinly_engine::pool::VolumeState;
 use thinly_engine::units::{Sectors, ThinId};
+use thinly_tests::sh;
 
 use crate::support::{Bed, activate, active, assert_refused, fill, holds, mib, name};
 
@@ -203,4 +204,15 @@ fn a_crash_between_announcement_and_swap_is_no_foreign_pool() -> Result<()> {
     pool.snapshot(&name("web"), &name("web@1"))?;
     pool.release()?;
     bed.assert_ids_are_named()
+}
+
+/// What a close leaves that died after it took the pool away: the disks are held by the linears that are left.
+#[test]
+fn a_pool_that_is_half_closed_can_be_destroyed() -> Result<()> {
+    let bed = Bed::new(&[1 << 30])?;
+    sh(&format!("dmsetup remove --noudevsync {}", bed.names.pool_device))?;
+    bed.engine.destroy_pool(&bed.pool)?;
+    assert!(bed.devices()?.is_empty(), "left {:?}", bed.devices()?);
+    assert!(bed.engine.view(&bed.pool).is_err());
+    Ok(())
 }

@@ -52,19 +52,9 @@ fn spoil(shaky: &Shaky, disk: &Path, block: u64) -> Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// Sets the flag by which the kernel asks for a check (`THIN_METADATA_NEEDS_CHECK_FLAG`), as it does itself after a lost
-/// commit, unless the superblock cannot be written either.
+/// As the kernel does after a lost commit.
 fn demand_check(shaky: &Shaky, disk: &Path) -> Result<()> {
-    let (start, _) = shaky.range(Role::Metadata)?;
-    let file = fs::File::options().read(true).write(true).open(disk)?;
-    let mut superblock = [0; 4096];
-    file.read_exact_at(&mut superblock, start * SECTOR_BYTES)?;
-    superblock[4] |= 1;
-    // The kernel's CRC-32C leaves out the final complement, and mixes the superblock's salt in.
-    let checksum = !crc32c::crc32c(&superblock[4..]) ^ 0x0002_7406;
-    superblock[..4].copy_from_slice(&checksum.to_le_bytes());
-    file.write_all_at(&superblock, start * SECTOR_BYTES)?;
-    Ok(file.sync_all()?)
+    thinly_tests::demand_check(disk, shaky.range(Role::Metadata)?.0 * SECTOR_BYTES)
 }
 
 #[test]

@@ -149,11 +149,12 @@ impl Kernel {
         uncommitted.lagging = false;
         vec![
             nominal(committed.clone(), Ok(())),
-            in_doubt(dropped, "said yes, the commit failed"),
+            in_doubt(dropped.clone(), "said yes, the commit failed"),
             in_doubt(lagging, "said yes, dropped, the status does not show it yet"),
             in_doubt(uncommitted, "said yes, out of metadata space before the commit"),
             in_doubt(checked, "done, and the pool must be checked"),
             fault(self.clone(), Err(Failure::Unknown), "said no"),
+            fault(dropped, Err(Failure::Unknown), "said no, and dropped the transaction"),
             fault(self.clone(), Err(Failure::Rejected), "refused"),
             fault(committed, Err(Failure::Unknown), "said no, and it is done"),
             fault(after.clone(), Err(Failure::Unknown), "said no, the next commit brings it"),

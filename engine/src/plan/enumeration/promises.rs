@@ -100,8 +100,10 @@ impl Promises {
             let named = catalogue.knows(*id);
             ensure(named, Rule::Leaked, || format!("recovery gave thin id {id} no name"))?;
         }
-        let mut ids = ids.clone();
+        let (mut ids, mut handed) = (ids.clone(), BTreeSet::new());
         while let Some(id) = ids.reserve(catalogue) {
+            let once = handed.insert(id);
+            ensure(once, Rule::Broken, || format!("thin id {id} is handed out twice"))?;
             self.check_reserved(id, kernel)?;
             let doubtful =
                 catalogue.tombstones().contains_key(&id) || catalogue.orphans().contains(&id);

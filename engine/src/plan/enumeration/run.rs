@@ -67,14 +67,16 @@ pub(super) struct Run {
     pub(super) ids: Vec<ThinId>,
     /// Tombstones that a reaper has still to look at.
     pub(super) todo: Vec<ThinId>,
+    /// Devices that a plan made before it failed.
+    made: Vec<ThinId>,
     /// A message of its own left the pool in doubt.
     pub(super) in_doubt: bool,
 }
 
 impl Run {
     pub(super) fn new(slot: u8, kind: Kind) -> Self {
-        let (ids, todo) = (Vec::new(), Vec::new());
-        Self { slot, kind, state: State::Waiting, stage: 0, ids, todo, in_doubt: false }
+        let (ids, todo, made) = (Vec::new(), Vec::new(), Vec::new());
+        Self { slot, kind, state: State::Waiting, stage: 0, ids, todo, made, in_doubt: false }
     }
 
     /// Whether it holds its locks.
@@ -212,13 +214,21 @@ impl Run {
     fn undo(&self, world: World, plan: &Plan, failed: usize, failure: Failure) -> World {
         let undo = unwind(plan, failed, failure);
         let work = Work::new(Plan { operation: plan.operation, steps: undo.steps });
-        self.clone().undo_from(world, State::Undoing(work, 0, Half::No, !undo.poison))
+        let mut run = self.clone();
+        run.made = plan.steps[..failed].iter().filter_map(made).collect();
+        run.undo_from(world, State::Undoing(work, 0, Half::No, !undo.poison))
     }
 
     fn undo_from(&mut self, mut world: World, state: State) -> World {
         match state {
             State::Undoing(work, at, _, whole) if at == work.plan.steps.len() => {
                 world.handle.poisoned |= !whole;
+                for id in std::mem::take(&mut self.made) {
+                    let gone = !whole || !world.kernel.devices.contains_key(&id);
+                    world.judge(ensure(gone, Rule::Broken, || {
+                        format!("the device of thin id {id} was never handed out and is left")
+                    }));
+                }
                 self.fail(world)
             }
             state => self.settle_in(world, state),
@@ -245,5 +255,13 @@ impl Run {
             run.clone_from(self);
         }
         world
+    }
+}
+
+/// The device that a step makes.
+const fn made(step: &Step) -> Option<ThinId> {
+    match step {
+        Step::CreateDevice { id, .. } => Some(*id),
+        _ => None,
     }
 }
