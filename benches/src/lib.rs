@@ -18,6 +18,7 @@ use anyhow::Result;
 
 pub use growth::{Growth, OperationGrowth, Step};
 pub use report::{Ratio, Report};
+pub use samples::{Samples, timed};
 pub use timing::TimingDm;
 
 /// What to measure, and on what. Both disks are overwritten; they must be empty.

@@ -6,20 +6,21 @@ use anyhow::Result;
 
 /// Durations in the order in which they were measured.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Samples(Vec<Duration>);
+pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    pub(crate) fn push(&mut self, duration: Duration) {
+    /// Adds one.
+    pub fn push(&mut self, duration: Duration) {
         self.0.push(duration);
     }
 
     /// The value that half of the samples do not exceed.
-    pub(crate) fn median(&self) -> Duration {
+    pub fn median(&self) -> Duration {
         self.quantile(5)
     }
 
     /// The value that nine tenths of the samples do not exceed.
-    pub(crate) fn p90(&self) -> Duration {
+    pub fn p90(&self) -> Duration {
         self.quantile(9)
     }
 
@@ -32,7 +33,7 @@ impl Samples {
 }
 
 /// Runs `work` and says how long it took.
-pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let began = Instant::now();
     let value = work()?;
     Ok((value, began.elapsed()))

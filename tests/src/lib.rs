@@ -8,6 +8,7 @@
 
 mod command;
 pub mod csi;
+pub mod csi_rate;
 mod disks;
 mod feature;
 mod leftovers;

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use thinly_benches::{Plan, measure};
-use thinly_tests::{Disks, gib};
+use thinly_tests::{Disks, csi_rate, gib};
 
 #[test]
 fn the_floor_benchmark_runs_and_no_operation_grows() -> Result<()> {
@@ -31,5 +31,20 @@ fn the_floor_benchmark_runs_and_no_operation_grows() -> Result<()> {
         ))?;
         assert_eq!(holders.count(), 0, "both pools are taken off their disks");
     }
+    Ok(())
+}
+
+#[test]
+fn the_csi_benchmark_runs() -> Result<()> {
+    let disks = Disks::new(&[gib(2), gib(2), gib(2)])?;
+    let report = csi_rate::measure(&csi_rate::Plan {
+        driver_disk: disks[0].to_owned(),
+        engine_disk: disks[1].to_owned(),
+        lvm_disk: Some(disks[2].to_owned()),
+        rounds: 2,
+        volumes: vec![2, 4],
+    })?;
+    assert!(report.single.iter().all(|single| single.ratio().is_finite()), "\n{report}");
+    assert!(report.rates.share().is_finite(), "\n{report}");
     Ok(())
 }
