@@ -16,6 +16,7 @@ mod failure;
 mod group;
 pub mod host;
 mod identity;
+mod limits;
 mod names;
 mod node;
 mod object_id;

@@ -12,11 +12,13 @@ use thinly_engine::units::Bytes;
 use tonic::Status;
 
 use crate::driver::{Driver, Found, id_of, not_found};
+use crate::limits::{is_mutable_key, mutable_key};
 use crate::names::{OrFailure, key, with_free_name};
 use crate::object_id::ObjectKind;
 use crate::pools::Class;
 use crate::request::{
-    Access, Capacity, Parameters, check_map, check_required, filesystem_bytes_min, is_satisfied_by,
+    Access, Capacity, Parameters, check_mutable, check_required, filesystem_bytes_min,
+    is_satisfied_by,
 };
 
 /// Under which attribute the source of a copy is kept: its record keeps only the uuid.
@@ -88,12 +90,7 @@ pub(super) fn create(
 fn read(request: &CreateVolumeRequest) -> Result<Asked, Status> {
     let accesses = Access::read_all(&request.volume_capabilities)?;
     let parameters = Parameters::read(&request.parameters)?;
-    check_map("mutable_parameters", &request.mutable_parameters)?;
-    if let Some(key) = request.mutable_parameters.keys().next() {
-        return Err(Status::invalid_argument(format!(
-            "mutable parameter {key:?} is not known; there is none"
-        )));
-    }
+    check_mutable(&request.mutable_parameters)?;
     let capacity = Capacity::read(request.capacity_range.as_ref())?;
     let source = source_id(request)?.map(|id| {
         let snapshot = matches!(
@@ -113,6 +110,8 @@ fn read(request: &CreateVolumeRequest) -> Result<Asked, Status> {
         .iter()
         .map(|(key, value)| (format!("parameters.{key}"), value.clone()))
         .collect();
+    let mutable = request.mutable_parameters.iter();
+    attributes.extend(mutable.map(|(key, value)| (mutable_key(key), value.clone())));
     attributes.insert(ACCESS.to_owned(), if is_block { "block" } else { "mount" }.to_owned());
     if let Some((id, _)) = &source {
         attributes.insert(SOURCE.to_owned(), id.clone());
@@ -164,7 +163,8 @@ fn existing(
         )))
     };
     let attributes = pool.provision_of(volume.uuid).map(|it| it.attributes).unwrap_or_default();
-    let keys = attributes.keys().chain(asked.attributes.keys());
+    // Limits may have been changed since, and a copy of the first request must not undo that.
+    let keys = attributes.keys().chain(asked.attributes.keys()).filter(|key| !is_mutable_key(key));
     if let Some(key) =
         keys.into_iter().find(|key| attributes.get(*key) != asked.attributes.get(*key))
     {

@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod expand;
 mod list;
+mod modify;
 mod snapshot;
 mod validate;
 
@@ -29,7 +30,7 @@ pub(crate) use snapshot::{message as snapshot_message, source_of, timestamp};
 pub(crate) struct ControllerService(pub(crate) Arc<Driver>);
 
 /// What is offered always.
-const CAPABILITIES: [Rpc; 8] = [
+const CAPABILITIES: [Rpc; 9] = [
     Rpc::CreateDeleteVolume,
     Rpc::ListVolumes,
     Rpc::GetCapacity,
@@ -37,6 +38,7 @@ const CAPABILITIES: [Rpc; 8] = [
     Rpc::ListSnapshots,
     Rpc::CloneVolume,
     Rpc::ExpandVolume,
+    Rpc::ModifyVolume,
     // Called alpha, and needed by ReadWriteOncePod, which is not.
     Rpc::SingleNodeMultiWriter,
 ];
@@ -215,8 +217,16 @@ impl Controller for ControllerService {
 
     async fn controller_modify_volume(
         &self,
-        _: Request<wire::ControllerModifyVolumeRequest>,
+        request: Request<wire::ControllerModifyVolumeRequest>,
     ) -> Result<Response<wire::ControllerModifyVolumeResponse>, Status> {
-        unimplemented("ControllerModifyVolume")
+        let request = request.into_inner();
+        self.0.refuse_unless_ready()?;
+        check_required("volume_id", &request.volume_id)?;
+        check_map("secrets", &request.secrets)?;
+        let holds = vec![changes(&request.volume_id)];
+        let (driver, asked) = (Arc::clone(&self.0), request.clone());
+        let work = move || modify::modify(&driver, &asked);
+        let rpc = "ControllerModifyVolume";
+        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
     }
 }

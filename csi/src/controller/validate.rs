@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::driver::Driver;
 use crate::object_id::ObjectKind;
-use crate::request::{Access, Parameters, check_map, check_required};
+use crate::request::{Access, Parameters, check_map, check_mutable, check_required};
 
 pub(super) fn validate(
     driver: &Driver,
@@ -21,12 +21,7 @@ pub(super) fn validate(
     driver.need(&request.volume_id, ObjectKind::Volume)?;
     let checked = Access::read_all(&request.volume_capabilities)
         .and_then(|_| Parameters::read(&request.parameters))
-        .and_then(|_| match request.mutable_parameters.keys().next() {
-            Some(key) => {
-                Err(Status::invalid_argument(format!("mutable parameter {key:?} is not known")))
-            }
-            None => Ok(()),
-        })
+        .and_then(|_| check_mutable(&request.mutable_parameters))
         .and_then(|()| match request.volume_context.keys().next() {
             Some(key) => {
                 Err(Status::invalid_argument(format!("volume_context {key:?} is not ours")))

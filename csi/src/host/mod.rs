@@ -6,6 +6,7 @@
 //! * [`mount_options`]: which options a cluster may ask for;
 //! * [`mounting`]: mounting, binding and unmounting;
 //! * [`filesystem`]: recognising, making, checking, renaming and growing filesystems;
+//! * [`pod_cgroup`]: limiting what a pod does with a device;
 //! * [`stats`]: how full they are.
 
 mod error;
@@ -17,6 +18,7 @@ pub mod mount_table;
 pub mod mounting;
 mod option_list;
 pub mod paths;
+pub mod pod_cgroup;
 mod program;
 pub mod stats;
 

@@ -22,6 +22,8 @@ use tonic::{Request, Response, Status};
 use crate::driver::{Driver, changes};
 use crate::request::{check_map, check_required};
 
+pub(crate) use place::{all_mounts, shows_node};
+
 /// The Node service.
 #[derive(Debug)]
 pub(crate) struct NodeService(pub(crate) Arc<Driver>);

@@ -49,7 +49,7 @@ impl Device {
 
 /// Whether a mount shows a node of `/dev`. A node whose device is gone shows as deleted, so a
 /// number that was given again is not mistaken.
-pub(super) fn shows_node(mount: &MountEntry, node: &Path) -> bool {
+pub(crate) fn shows_node(mount: &MountEntry, node: &Path) -> bool {
     mount.filesystem == "devtmpfs"
         && mount.root.file_name() == node.file_name()
         && mount.root.parent() == Some(Path::new("/"))
@@ -67,7 +67,7 @@ pub(super) fn top_of(path: &HostPath) -> Result<Option<MountEntry>, Status> {
 }
 
 /// Every mount of this node.
-pub(super) fn all_mounts() -> Result<Vec<MountEntry>, Status> {
+pub(crate) fn all_mounts() -> Result<Vec<MountEntry>, Status> {
     mounts(&System::default()).map_err(|error| Status::internal(chain(&error)))
 }
 

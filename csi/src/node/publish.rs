@@ -17,6 +17,7 @@ use crate::host::filesystem::Filesystem;
 use crate::host::mount_options::MountOptions;
 use crate::host::mounting::{bind_device, bind_directory, unmount};
 use crate::host::paths::{Entry, HostPath};
+use crate::limits::apply;
 use crate::object_id::ObjectKind;
 use crate::request::{Access, AccessKind, Writers, check_required};
 
@@ -43,6 +44,7 @@ pub(super) fn publish(
             publish_mount(&found, &device, &at, flags, &access, read_only)?;
         }
     }
+    apply(driver, &found)?;
     Ok(NodePublishVolumeResponse {})
 }
 

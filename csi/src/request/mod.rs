@@ -3,6 +3,7 @@
 
 mod capability;
 mod capacity;
+mod limits;
 mod parameters;
 mod text;
 mod token;
@@ -10,6 +11,7 @@ mod topology;
 
 pub(crate) use capability::{Access, AccessKind, Writers};
 pub(crate) use capacity::{Capacity, filesystem_bytes_min};
+pub(crate) use limits::{check_mutable, io_max};
 pub(crate) use parameters::{Parameters, check_snapshot_parameters};
 pub(crate) use text::{check_map, check_name, check_required};
 pub(crate) use token::{next_token, start_after};
