@@ -18,8 +18,8 @@ use crate::host::error::Result;
 ///   [`super::super::mounting::mount_filesystem`] always tells it. A new one could only be given
 ///   with an empty log, and so not to a snapshot of a mounted filesystem.
 /// * Btrfs: the kernel keeps one filesystem per identity, and hands out the first device's contents
-///   for a second one, or refuses it. The identity is changed in the superblocks; see
-///   [`super::btrfs_superblock`] for why no program is used.
+///   for a second one, or refuses it. The identity is changed in the superblocks; the
+///   module for them says why no program is used.
 ///
 /// It may be called again after an interruption, and is quick at any size.
 pub fn new_identity(device: &Path, filesystem: Filesystem, uuid: Uuid) -> Result<()> {
