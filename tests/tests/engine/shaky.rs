@@ -58,10 +58,20 @@ impl Shaky {
 
     /// From now on a role's part fails: `error_writes` or `error_reads`, as dm-flakey calls it.
     pub(crate) fn fail(&self, role: Role, how: &str) -> Result<()> {
+        let (start, _) = self.range(role)?;
+        self.replace(role, &format!("flakey {} {start} 0 1000 1 {how}", self.disk))
+    }
+
+    /// From now on a role's part refuses everything.
+    pub(crate) fn kill(&self, role: Role) -> Result<()> {
+        self.replace(role, "error")
+    }
+
+    fn replace(&self, role: Role, target: &str) -> Result<()> {
         let (start, length) = self.range(role)?;
         let (disk, end) = (&self.disk, start + length);
         self.load(&format!(
-            "0 {start} linear {disk} 0\\n{start} {length} flakey {disk} {start} 0 1000 1 {how}\\n\
+            "0 {start} linear {disk} 0\\n{start} {length} {target}\\n\
              {end} {} linear {disk} {end}\\n",
             self.sectors - end
         ))
