@@ -47,7 +47,8 @@ impl Health {
             Self::Writable => "nothing is wrong",
             Self::OutOfDataSpace => "free data blocks: delete volumes or snapshots, or trim",
             Self::ReadOnly => {
-                "free metadata blocks, or reopen the pool: `thinly pool close` and `open`"
+                "its metadata is full or could not be written: close the pool and open it; if it \
+                 stays so, pack the metadata offline (docs/operations.md, \"The metadata is full\")"
             }
             Self::NeedsCheck => {
                 "close the pool, look at it with `thinly pool repair`, repair it with `--yes`, and \

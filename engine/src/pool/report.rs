@@ -70,8 +70,9 @@ pub(super) fn volume_views(
         .collect()
 }
 
-/// The kernel counts its commit reserve as used metadata (`THIN_SUPERBLOCK`,
-/// `__reserve_metadata` in dm-thin-metadata.c: the smaller of 4096 blocks and a tenth).
+/// The kernel counts its commit reserve as used metadata (`__set_metadata_reserve` in
+/// dm-thin-metadata.c: the smaller of 4096 blocks and a tenth). Nothing else may use it, so it is
+/// no room: a pool that the kernel takes for full is shown as full.
 pub(super) fn usage(status: &PoolUsage, block_size: BlockSize) -> Usage {
     let total = status.total_metadata_blocks.get();
     let reserve = (total / 10).min(4096);
@@ -81,6 +82,6 @@ pub(super) fn usage(status: &PoolUsage, block_size: BlockSize) -> Usage {
         used_data: block_size.length_of(status.used_data_blocks),
         total_data: block_size.length_of(status.total_data_blocks),
         used_metadata: metadata(used),
-        total_metadata: metadata(total),
+        total_metadata: metadata(total - reserve),
     }
 }
