@@ -10,7 +10,7 @@ use thinly_tests::{Disks, gib, sh};
 use crate::shaky::shaky_bed;
 use crate::support::{Bed, activate, active, assert_refused, fill, holds, mib, name};
 
-/// The first of the thin ids that another tool makes: each takes a block of metadata.
+/// The first of the thin ids that another tool makes.
 const BALLAST: u32 = 1000;
 
 fn names_of(bed: &Bed) -> Result<Vec<String>> {
@@ -18,9 +18,29 @@ fn names_of(bed: &Bed) -> Result<Vec<String>> {
     Ok(volumes.into_iter().map(|volume| volume.name.to_string()).collect())
 }
 
-/// Fills the metadata up to its last blocks, in between two writers, past the engine.
-fn fill_metadata(bed: &Bed) -> Result<()> {
-    let mut id = BALLAST;
+/// Fills most of a closed pool's metadata, as another tool would: with devices that map the same 4000 blocks.
+fn add_ballast(bed: &Bed) -> Result<()> {
+    let directory = tempfile::tempdir_in("/scratch")?;
+    let at = directory.path();
+    bed.engine.copy_metadata(&bed.pool, &at.join("old"), &mut |_, _| {})?;
+    sh(&format!(
+        "cd {}; thin_dump old | grep -v '</superblock>' >full.xml
+         for id in $(seq {BALLAST} {}); do
+             echo '<device dev_id=\"'$id'\" mapped_blocks=\"4000\" transaction=\"0\" creation_time=\"0\" snap_time=\"0\">'
+             echo '<range_mapping origin_begin=\"0\" data_begin=\"4000\" length=\"4000\" time=\"0\"/></device>'
+         done >>full.xml
+         echo '</superblock>' >>full.xml
+         truncate --reference old full; thin_restore --input full.xml --output full",
+        at.display(),
+        BALLAST + 21
+    ))?;
+    bed.engine.restore_metadata(&bed.pool, &at.join("full"), false, &mut |_, _| {})?;
+    Ok(())
+}
+
+/// Fills the metadata up to its last blocks: each blank device takes one.
+fn fill_up(bed: &Bed) -> Result<()> {
+    let mut id = BALLAST + 100;
     loop {
         let free = bed.usage()?.free_metadata_blocks().get();
         if free <= 4 {
@@ -56,9 +76,13 @@ fn a_pool_out_of_metadata_says_so_loses_nothing_and_is_packed_as_documented() ->
     let pool = bed.attach()?;
     fill(&active(&pool, "web", mib(64))?, mib(0), mib(4), 1)?;
     pool.release()?;
-    fill_metadata(&bed)?;
+    bed.engine.close_pool(&bed.pool)?;
+    add_ballast(&bed)?;
+    bed.open()?.release()?;
+    fill_up(&bed)?;
 
     let pool = bed.attach()?;
+    activate(&pool, "web")?;
     let (taken, refused) = snapshot_until_refused(&pool)?;
     assert_eq!(refused.exit_class(), ExitClass::Degraded, "{refused}");
     assert_refused(Err::<(), _>(refused), &["metadata is full"]);
