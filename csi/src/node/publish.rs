@@ -8,11 +8,11 @@ use thinly_csi_wire::{
     NodeUnpublishVolumeResponse,
 };
 use thinly_engine::layout::MountEntry;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
 use crate::driver::{Driver, Found};
-use crate::failure::OrStatus;
+use crate::failure::{OrStatus, status_of};
 use crate::host::filesystem::Filesystem;
 use crate::host::mount_options::MountOptions;
 use crate::host::mounting::{bind_device, bind_directory, unmount};
@@ -92,6 +92,11 @@ fn publish_mount(
     let staged = top_of(at.staging)?.filter(|top| device.carries(top));
     let staged = staged.ok_or_else(|| not_staged(found))?;
     let filesystem: Filesystem = staged.filesystem.parse().or_status()?;
+    if access.filesystem().is_some_and(|asked| asked != filesystem.name()) {
+        return Err(Status::already_exists(format!(
+            "the volume is staged as {filesystem}; unstage it first"
+        )));
+    }
     let options = MountOptions::parse(filesystem, flags).or_status()?;
     if let Some(top) = top_of(at.target)? {
         if !device.carries(&top) {
@@ -133,27 +138,38 @@ fn publish_block(
     }
     // A mount's read-only flag does not hold for what is behind a device node: the node itself
     // must be one that takes no writes.
-    let node = if read_only && !device.read_only {
-        found.pool.read_only_view(&found.volume.name).or_status()?
-    } else {
-        device.node.clone()
-    };
+    let by_view = read_only && !device.read_only;
     if let Some(top) = top_of(target)? {
-        return match (shows_node(&top, &node), device.is_shown_by(&top)) {
-            (true, _) => Ok(()),
-            (false, true) => Err(differs("for writing")),
-            (false, false) if is_shown_read_only(found, &top)? => Err(differs("for reading only")),
-            (false, false) => Err(occupied(&top)),
+        return match (is_shown_read_only(found, &top)?, device.is_shown_by(&top)) {
+            (true, _) if by_view => Ok(()),
+            (_, true) if !by_view => Ok(()),
+            (true, _) => Err(differs("for reading only")),
+            (_, true) => Err(differs("for writing")),
+            _ => Err(occupied(&top)),
         };
     }
-    let places: Vec<PathBuf> = all_mounts()?
-        .into_iter()
-        .filter(|mount| device.is_shown_by(mount) || shows_node(mount, &node))
-        .map(|mount| mount.mount_point)
-        .collect();
+    let view = found.pool.find_read_only_view(&found.volume.name).or_status()?;
+    let shows = |mount: &MountEntry| {
+        device.is_shown_by(mount) || view.as_ref().is_some_and(|view| shows_node(mount, view))
+    };
+    let places: Vec<PathBuf> =
+        all_mounts()?.into_iter().filter(shows).map(|mount| mount.mount_point).collect();
     refuse_second_place(&places, access)?;
     let made = create(target, Entry::File)?;
-    bind_device(&node, target).or_status().inspect_err(|_| take_back(target, made))
+    let bind = || {
+        let node = if by_view {
+            found.pool.read_only_view(&found.volume.name).or_status()?
+        } else {
+            device.node.clone()
+        };
+        bind_device(&node, target).or_status()
+    };
+    bind().inspect_err(|_| {
+        take_back(target, made);
+        if let Err(error) = drop_unused_view(found) {
+            tracing::warn!(volume = %found.id(), "left behind: {error}");
+        }
+    })
 }
 
 /// Whether a mount shows the volume's read-only view, if it has one.
@@ -201,7 +217,13 @@ pub(super) fn unpublish(
         }
         unmount(&target).or_status()?;
     }
-    target.remove().or_status()?;
+    target.remove().map_err(|error| match status_of(&error) {
+        // Somebody's files, which no retry makes ours: the code for what exists is a creation's.
+        status if status.code() == Code::AlreadyExists => {
+            Status::failed_precondition(status.message())
+        }
+        status => status,
+    })?;
     if let Some(found) = found {
         drop_unused_view(&found)?;
     }

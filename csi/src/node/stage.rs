@@ -11,7 +11,7 @@ use thinly_engine::pool::VolumeAccess;
 use tonic::Status;
 
 use super::filesystem::prepare;
-use super::place::{Device, active_device, all_mounts, describe, top_of};
+use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
 use crate::driver::{Driver, Found};
 use crate::failure::OrStatus;
 use crate::host::filesystem::{Filesystem, grow, needs_growth};
@@ -88,6 +88,12 @@ fn stage_mount(
             mount.mount_point.display()
         )));
     }
+    if let Some(mount) = all_mounts()?.iter().find(|mount| device.is_shown_by(mount)) {
+        return Err(Status::already_exists(format!(
+            "the volume is published as a block device at {}; unpublish it first",
+            mount.mount_point.display()
+        )));
+    }
     let filesystem = prepare(found, &device, asked)?;
     let options = MountOptions::parse(filesystem, flags).or_status()?;
     if needs_growth(&device.node, filesystem).or_status()? {
@@ -137,7 +143,9 @@ pub(super) fn unstage(
         return Ok(NodeUnstageVolumeResponse {});
     };
     let device = active_device(&found)?;
-    if let Some(top) = top_of(&staging)? {
+    let top = top_of(&staging)?;
+    refuse_published(&found, device.as_ref(), top.as_ref())?;
+    if let Some(top) = top {
         // Another volume's mount is not ours to take away.
         if !device.as_ref().is_some_and(|device| device.carries(&top)) {
             return Err(Status::failed_precondition(format!(
@@ -150,4 +158,30 @@ pub(super) fn unstage(
     found.pool.drop_read_only_view(&found.volume.name).or_status()?;
     found.pool.deactivate(&found.volume.name).or_status()?;
     Ok(NodeUnstageVolumeResponse {})
+}
+
+/// A pod that still has the volume keeps it: nothing is taken away before it is clear that
+/// everything can be.
+fn refuse_published(
+    found: &Found,
+    device: Option<&Device>,
+    staged: Option<&MountEntry>,
+) -> Result<(), Status> {
+    let Some(device) = device else { return Ok(()) };
+    let view = found.pool.find_read_only_view(&found.volume.name).or_status()?;
+    let shows = |mount: &MountEntry| {
+        device.carries(mount)
+            || device.is_shown_by(mount)
+            || view.as_ref().is_some_and(|view| shows_node(mount, view))
+    };
+    let is_elsewhere =
+        |mount: &MountEntry| staged.is_none_or(|staged| staged.mount_point != mount.mount_point);
+    match all_mounts()?.iter().find(|mount| shows(mount) && is_elsewhere(mount)) {
+        None => Ok(()),
+        Some(mount) => Err(Status::failed_precondition(format!(
+            "the volume {} is published at {}; unpublish it first",
+            found.id(),
+            mount.mount_point.display()
+        ))),
+    }
 }

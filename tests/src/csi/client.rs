@@ -72,7 +72,8 @@ impl Client {
         self.runtime.block_on(future)
     }
 
-    fn answer<T>(
+    /// The message of an answer.
+    pub fn answer<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {

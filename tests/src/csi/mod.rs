@@ -2,6 +2,8 @@
 
 mod bed;
 mod client;
+mod listing;
 
 pub use bed::{CsiBed, Driver};
 pub use client::{Client, block, code, mount, range};
+pub use listing::{from_snapshot, from_volume};

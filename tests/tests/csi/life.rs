@@ -3,16 +3,9 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use thinly_csi_wire as wire;
 use thinly_csi_wire::volume_capability::access_mode::Mode;
-use thinly_csi_wire::volume_content_source::{SnapshotSource, Type as Source};
-use thinly_tests::csi::{CsiBed, block, mount, range};
+use thinly_tests::csi::{CsiBed, block, from_snapshot, mount};
 use thinly_tests::{gib, mib};
-
-fn from_snapshot(id: &str) -> wire::VolumeContentSource {
-    let source = SnapshotSource { snapshot_id: id.to_owned() };
-    wire::VolumeContentSource { r#type: Some(Source::Snapshot(source)) }
-}
 
 fn a_whole_life(filesystem: &str) -> Result<()> {
     let bed = CsiBed::new(&[gib(4)], "")?;
@@ -38,13 +31,8 @@ fn a_whole_life(filesystem: &str) -> Result<()> {
     fs::write(format!("{target}/file"), "after")?;
     ensure!(client.create_snapshot(id, "snap-1")? == snapshot, "a second snapshot of one name");
 
-    let copy = client.create_volume(wire::CreateVolumeRequest {
-        name: "pvc-2".to_owned(),
-        capacity_range: range(2 * bytes),
-        volume_capabilities: vec![capability.clone()],
-        volume_content_source: Some(from_snapshot(&snapshot.snapshot_id)),
-        ..Default::default()
-    })?;
+    let source = from_snapshot(&snapshot.snapshot_id);
+    let copy = client.copy("pvc-2", source, 2 * bytes, &capability)?;
     let (copy_staging, copy_target) = (bed.staging("b")?, bed.target("b")?);
     client.stage(&copy.volume_id, &copy_staging, &capability)?;
     client.publish(&copy.volume_id, (&copy_staging, &copy_target), &capability, true)?;

@@ -1,5 +1,11 @@
 //! The driver by a real client, on a real kernel, with real filesystems.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
+mod concurrency;
+mod errors;
+mod errors_node;
+mod errors_snapshots;
+mod idempotency;
 mod life;
 mod limits;
+mod support;
