@@ -8,6 +8,7 @@ mod damage;
 mod degraded;
 mod faults;
 mod faulty_dm;
+mod gauges;
 mod groups;
 mod io_errors;
 mod kills;
