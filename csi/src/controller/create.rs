@@ -14,6 +14,7 @@ use tonic::Status;
 use crate::driver::{Driver, Found, id_of, not_found};
 use crate::names::{OrFailure, key, with_free_name};
 use crate::object_id::ObjectKind;
+use crate::observe::made;
 use crate::pools::Class;
 use crate::request::{
     Access, Capacity, Parameters, check_map, check_required, filesystem_bytes_min, is_satisfied_by,
@@ -82,6 +83,7 @@ pub(super) fn create(
             pool.provision_clone(&source.volume.name, name, Some(size), provision()?).or_failure()
         }
     })?;
+    made(&id_of(class.uuid, &volume));
     Ok(response(driver, &class, &volume, &asked.attributes))
 }
 
