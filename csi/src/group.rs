@@ -15,10 +15,10 @@ use crate::controller::{snapshot_message, source_of, timestamp};
 use crate::driver::{Driver, Found, FoundGroup, changes, id_of, needs, not_found};
 use crate::failure::OrStatus;
 use crate::names::{OrFailure, key, unique_name, with_free_name};
-use crate::object_id::{ObjectId, ObjectKind};
 use crate::observe::{about, made};
 use crate::pools::Class;
 use crate::request::{check_map, check_name, check_required, check_snapshot_parameters};
+use crate::{ObjectId, ObjectKind};
 
 /// The GroupController service.
 #[derive(Debug)]

@@ -19,7 +19,6 @@ pub mod host;
 mod identity;
 mod names;
 mod node;
-mod object_id;
 mod observe;
 mod operations;
 mod pools;
@@ -28,5 +27,5 @@ pub mod serve;
 mod socket;
 
 pub use driver::Identity;
-pub use object_id::{ObjectId, ObjectIdError, ObjectKind};
 pub use socket::{Endpoint, SocketError};
+pub use thinly_engine::catalogue::{ObjectId, ObjectIdError, ObjectKind};

@@ -11,9 +11,9 @@ use thinly_engine::pool::Pool;
 use thinly_engine::units::Bytes;
 use tonic::Status;
 
+use crate::ObjectKind;
 use crate::driver::{Driver, Found, id_of, not_found};
 use crate::names::{OrFailure, key, with_free_name};
-use crate::object_id::ObjectKind;
 use crate::observe::made;
 use crate::pools::Class;
 use crate::request::{

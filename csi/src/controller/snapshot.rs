@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use crate::driver::{Driver, group_of, id_of};
 use crate::names::{OrFailure, key, with_free_name};
-use crate::object_id::{ObjectId, ObjectKind};
 use crate::observe::made;
 use crate::pools::Class;
 use crate::request::check_snapshot_parameters;
+use crate::{ObjectId, ObjectKind};
 
 pub(super) fn create(
     driver: &Driver,

@@ -11,13 +11,13 @@ use thinly_engine::layout::MountEntry;
 use tonic::Status;
 
 use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
+use crate::ObjectKind;
 use crate::driver::{Driver, Found};
 use crate::failure::OrStatus;
 use crate::host::filesystem::Filesystem;
 use crate::host::mount_options::MountOptions;
 use crate::host::mounting::{bind_device, bind_directory, unmount};
 use crate::host::paths::{Entry, HostPath};
-use crate::object_id::ObjectKind;
 use crate::request::{Access, AccessKind, Writers, check_required};
 
 pub(super) fn publish(
