@@ -142,3 +142,96 @@ impl http_body::Body for ObservedBody {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, poll_fn};
+
+    use http::{HeaderMap, HeaderValue};
+    use http_body::Body as _;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+    use tower::service_fn;
+
+    use super::*;
+
+    fn status(code: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(code),
+        )])
+    }
+
+    /// A body of nothing but trailers.
+    struct Trailers(Option<HeaderMap>);
+
+    impl http_body::Body for Trailers {
+        type Data = <Body as http_body::Body>::Data;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+            Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        }
+    }
+
+    /// The calls that were counted, as `rpc code`.
+    fn counted(registry: &Registry) -> Vec<String> {
+        let mut text = String::new();
+        encode(&mut text, registry).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("thinly_csi_rpcs_total{"));
+        let mut counted: Vec<String> = lines
+            .map(|line| line.replace(['"', '}'], "").replace("rpc=", "").replace(",code=", " "))
+            .collect();
+        counted.sort_unstable();
+        counted
+    }
+
+    fn request(path: &str) -> Request<()> {
+        Request::builder().uri(path).body(()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_code_is_taken_from_the_headers_or_from_behind_the_body() {
+        let mut registry = Registry::default();
+        let layer = ObserveLayer(RpcMetrics::new(&mut registry));
+        let mut service = layer.layer(service_fn(async |request: Request<()>| {
+            let body = if request.uri().path().ends_with("Probe") {
+                Body::new(Trailers(Some(status("0"))))
+            } else {
+                Body::empty()
+            };
+            let mut response = Response::new(body);
+            if !request.uri().path().ends_with("Probe") {
+                *response.headers_mut() = status("5");
+            }
+            Ok::<_, Infallible>(response)
+        }));
+        service.call(request("/csi.v1.Node/NodeExpandVolume")).await.unwrap();
+        assert_eq!(counted(&registry), ["NodeExpandVolume NotFound 1"]);
+        let mut answer = service.call(request("/csi.v1.Identity/Probe")).await.unwrap();
+        assert_eq!(counted(&registry).len(), 1, "counted before its end");
+        let body = answer.body_mut();
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        assert!(frame.unwrap().unwrap().is_trailers());
+        drop(answer);
+        assert_eq!(counted(&registry), ["NodeExpandVolume NotFound 1", "Probe OK 1"]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_its_client_gives_up_is_counted_as_that() {
+        let mut registry = Registry::default();
+        let layer = ObserveLayer(RpcMetrics::new(&mut registry));
+        let mut hanging =
+            layer.layer(service_fn(|_: Request<()>| pending::<Result<_, Infallible>>()));
+        drop(hanging.call(request("/csi.v1.Controller/CreateVolume")));
+        let mut service = layer.layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Body::new(Trailers(Some(status("0"))))))
+        }));
+        drop(service.call(request("/made/up")).await.unwrap());
+        assert_eq!(counted(&registry), ["CreateVolume Canceled 1", "unknown Canceled 1"]);
+    }
+}
