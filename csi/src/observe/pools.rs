@@ -55,6 +55,11 @@ fn count(number: usize) -> Option<u64> {
     u64::try_from(number).ok()
 }
 
+/// One number beyond what a gauge may be would fail the whole scrape.
+fn saturated(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Makes the metrics of what a function samples.
 pub(super) struct Pools<F>(pub(super) F);
 
@@ -149,7 +154,7 @@ impl Out<'_, '_> {
         let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for sample in self.samples {
             if let Some(value) = sample.open.as_ref().and_then(&read) {
-                metric.encode_family(&labels(sample))?.encode_gauge(&value)?;
+                metric.encode_family(&labels(sample))?.encode_gauge(&saturated(value))?;
             }
         }
         Ok(())
@@ -196,7 +201,7 @@ impl Out<'_, '_> {
                     ("name", &volume.name),
                     ("kind", volume.kind),
                 ];
-                metric.encode_family(&labels)?.encode_gauge(&bytes.get())?;
+                metric.encode_family(&labels)?.encode_gauge(&saturated(bytes.get()))?;
             }
         }
         Ok(())

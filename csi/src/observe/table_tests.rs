@@ -153,7 +153,7 @@ fn every_number_is_served_under_its_own_name() {
     for line in [
         "thinly_pool_health{pool=\"p\",device_class=\"c\",health=\"needs_check\"} 1\n",
         "thinly_pool_health{pool=\"p\",device_class=\"c\",health=\"rw\"} 0\n",
-        "name=\"a\\\"b\",kind=\"volume\"} 18446744073709551615\n",
+        "name=\"a\\\"b\",kind=\"volume\"} 9223372036854775807\n",
         "thinly_csi_rpcs_total{rpc=\"Probe\",code=\"NotFound\"} 1\n",
         "thinly_csi_rpc_duration_seconds_count{rpc=\"Probe\"} 1\n",
         "thinly_pool_freeze_duration_seconds_bucket{le=\"+Inf\",pool=\"p\",device_class=\"c\"} 0\n",
