@@ -8,6 +8,7 @@ use thinly_csi::{Endpoint, Identity};
 
 /// The CSI driver of Thinly: volumes on the disks of this node.
 #[derive(Debug, Parser)]
+#[allow(clippy::doc_markdown, reason = "the comments are the help, which knows no markdown")]
 #[command(name = "thinly-csi", version, max_term_width = 100)]
 pub(crate) struct Args {
     /// Where to serve: the URL of a unix socket, as <unix:///run/thinly/csi.sock>
@@ -28,10 +29,13 @@ pub(crate) struct Args {
     /// Kubelet's directory; nothing outside of it is mounted on
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     kubelet_dir: PathBuf,
-    /// Offer what the specification calls alpha: `GET_VOLUME`, `GET_SNAPSHOT`
+    /// Offer what the specification calls alpha: GET_VOLUME, GET_SNAPSHOT
     #[arg(long)]
     alpha: bool,
-    /// How to log on standard error; what, is chosen by `RUST_LOG` (info by default)
+    /// Where to serve /metrics, /healthz and /readyz; nowhere without it
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_address: Option<String>,
+    /// How to log on standard error; what, is chosen by RUST_LOG (info by default)
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
@@ -75,6 +79,7 @@ impl Args {
             },
             endpoint: self.endpoint,
             config: self.config,
+            metrics_address: self.metrics_address,
         }
     }
 }

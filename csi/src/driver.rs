@@ -13,9 +13,9 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::host::paths::KubeletDir;
-use crate::object_id::{ObjectId, ObjectKind};
 use crate::operations::{Hold, Operations, Use};
 use crate::pools::{Class, Classes};
+use crate::{ObjectId, ObjectKind};
 
 /// How many calls work at one time. They block on the kernel more than they compute.
 const SLOTS: usize = 64;
@@ -64,8 +64,7 @@ impl Found {
 
 /// The identifier of a volume or snapshot.
 pub(crate) fn id_of(pool: Uuid, volume: &Volume) -> ObjectId {
-    let kind = if volume.is_snapshot() { ObjectKind::Snapshot } else { ObjectKind::Volume };
-    ObjectId::new(pool, kind, volume.uuid)
+    ObjectId::of(pool, volume)
 }
 
 impl Driver {

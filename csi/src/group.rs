@@ -15,9 +15,10 @@ use crate::controller::{snapshot_message, source_of, timestamp};
 use crate::driver::{Driver, Found, FoundGroup, changes, id_of, needs, not_found};
 use crate::failure::OrStatus;
 use crate::names::{OrFailure, key, unique_name, with_free_name};
-use crate::object_id::{ObjectId, ObjectKind};
+use crate::observe::{about, made};
 use crate::pools::Class;
 use crate::request::{check_map, check_name, check_required, check_snapshot_parameters};
+use crate::{ObjectId, ObjectKind};
 
 /// The GroupController service.
 #[derive(Debug)]
@@ -82,6 +83,7 @@ impl GroupController for GroupService {
         self.0.refuse_unless_ready()?;
         check_required("group_snapshot_id", &request.group_snapshot_id)?;
         let id = &request.group_snapshot_id;
+        about(id);
         let group = self.0.find_group(id)?.ok_or_else(|| not_found(id, ObjectKind::Group))?;
         check_members(&group, &request.snapshot_ids)?;
         let group_snapshot = Some(message(&group.class, group.tag.uuid, &group.members));
@@ -150,6 +152,7 @@ fn create(
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         first.pool.provision_group(name, &members, provision).or_failure()
     })?;
+    made(&ObjectId::new(first.class.uuid, ObjectKind::Group, uuid));
     let group_snapshot = Some(message(&first.class, uuid, &members));
     Ok(wire::CreateVolumeGroupSnapshotResponse { group_snapshot })
 }

@@ -5,6 +5,7 @@
 //! * `operations`: calls that outlive their callers;
 //! * `driver`, `pools`: what all services share;
 //! * `identity`, `controller`, `group`, `node`: the services;
+//! * `observe`: a line and a number for every call, metrics;
 //! * [`host`]: mounts and filesystems of this host;
 //! * [`config`], [`serve`]: what the program is started with, and its life.
 #![deny(unsafe_code)]
@@ -19,7 +20,7 @@ mod identity;
 mod limits;
 mod names;
 mod node;
-mod object_id;
+mod observe;
 mod operations;
 mod pools;
 mod request;
@@ -27,5 +28,5 @@ pub mod serve;
 mod socket;
 
 pub use driver::Identity;
-pub use object_id::{ObjectId, ObjectIdError, ObjectKind};
 pub use socket::{Endpoint, SocketError};
+pub use thinly_engine::catalogue::{ObjectId, ObjectIdError, ObjectKind};

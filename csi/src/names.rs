@@ -9,8 +9,8 @@ use thinly_engine::pool::PoolError;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::ObjectKind;
 use crate::failure::status_of;
-use crate::object_id::ObjectKind;
 
 /// The key of an object that a cluster asked for by name. Kinds have names of their own.
 pub(crate) fn key(kind: ObjectKind, name: &str) -> Result<ProvisionKey, Status> {

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
 use tokio::sync::{Semaphore, watch};
-use tonic::Status;
+use tonic::{Code, Status};
+use tracing::Span;
+
+use crate::observe;
 
 /// How a call uses an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +89,15 @@ impl Operations {
         W: FnOnce() -> Result<R, Status> + Send + 'static,
     {
         let key = (rpc, request.encode_to_vec());
+        let span = Span::current();
+        if let Some((object, _)) = holds.first() {
+            observe::about(object);
+        }
         let mut receiver = match self.begin::<R>(&key, &holds)? {
             Begun::Joined(receiver) => receiver,
             Begun::New(sender, receiver) => {
                 let operations = Arc::clone(self);
-                tokio::spawn(operations.finish(key, holds, sender, work));
+                tokio::spawn(operations.finish(key, holds, sender, span, work));
                 receiver
             }
         };
@@ -131,14 +138,15 @@ impl Operations {
         key: CallKey,
         holds: Vec<Hold>,
         sender: watch::Sender<Outcome<R>>,
+        span: Span,
         work: W,
     ) where
         R: Clone + Send + Sync + 'static,
         W: FnOnce() -> Result<R, Status> + Send + 'static,
     {
         let slot = self.slots.acquire().await;
-        let span = tracing::Span::current();
-        let result = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+        let within = span.clone();
+        let result = tokio::task::spawn_blocking(move || within.in_scope(work)).await;
         drop(slot);
         let result = result.unwrap_or_else(|error| {
             Err(Status::internal(format!("{} failed unexpectedly: {error}", key.0)))
@@ -150,8 +158,11 @@ impl Operations {
                 running.release(name, *how);
             }
         }
-        // Nobody may be left to hear it.
-        let _ = sender.send(Some(result));
+        let code = result.as_ref().err().map_or(Code::Ok, Status::code);
+        if sender.send(Some(result)).is_err() {
+            let _in = span.enter();
+            tracing::info!(code = ?code, "done, and nobody waited for it");
+        }
     }
 }
 

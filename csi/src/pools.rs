@@ -1,7 +1,7 @@
 //! The pools that the driver holds the claim of, one a device class.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thinly_engine::block_device::{Access, BlockDevice};
@@ -21,6 +21,8 @@ pub(crate) struct Class {
     /// `None` while the handle is being replaced. Shared with the class that a changed
     /// configuration puts in this one's place.
     handle: Arc<Mutex<Option<Arc<Pool>>>>,
+    /// How often its handle was replaced.
+    recoveries: Arc<AtomicU64>,
     /// Whether a thread looks after it.
     tended: Arc<AtomicBool>,
 }
@@ -39,13 +41,14 @@ impl Class {
         pool.set_capacity_rule(config.rule);
         let uuid = pool.identity().uuid;
         let handle = Arc::new(Mutex::new(Some(Arc::new(pool))));
-        Ok(Self { config, uuid, handle, tended: Arc::default() })
+        let (recoveries, tended) = (Arc::default(), Arc::default());
+        Ok(Self { config, uuid, handle, recoveries, tended })
     }
 
     /// The same pool under a changed configuration.
     pub(crate) fn with_config(&self, config: DeviceClass) -> Self {
         let (handle, tended) = (Arc::clone(&self.handle), Arc::clone(&self.tended));
-        Self { config, uuid: self.uuid, handle, tended }
+        Self { config, uuid: self.uuid, handle, recoveries: Arc::clone(&self.recoveries), tended }
     }
 
     /// Makes the pool follow this class's rule.
@@ -105,11 +108,17 @@ impl Class {
         }
     }
 
+    /// How often its handle was replaced by one that has recovered.
+    pub(crate) fn recoveries(&self) -> u64 {
+        self.recoveries.load(Ordering::Relaxed)
+    }
+
     fn attach_again(&self, engine: &Engine) {
         match engine.attach(self.config.pool.as_str()) {
             Ok(pool) => {
                 pool.set_capacity_rule(self.config.rule);
                 *lock(&self.handle) = Some(Arc::new(pool));
+                self.recoveries.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(pool = %self.config.pool, "recovered");
             }
             Err(error) => tracing::error!(pool = %self.config.pool, "attach: {}", chain(&error)),

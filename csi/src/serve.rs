@@ -11,11 +11,13 @@ use thinly_csi_wire::identity_server::IdentityServer;
 use thinly_csi_wire::node_server::NodeServer;
 use thinly_engine::pool::Engine;
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tower::layer::util::{Identity as NoLayer, Stack};
 
 use crate::config::{Config, ConfigError};
 use crate::controller::ControllerService;
@@ -26,6 +28,7 @@ use crate::host::HostError;
 use crate::host::paths::KubeletDir;
 use crate::identity::IdentityService;
 use crate::node::NodeService;
+use crate::observe::{self, Metrics, ObserveLayer};
 use crate::pools::{Class, Classes};
 use crate::socket::{Endpoint, SocketError, listen};
 
@@ -54,6 +57,14 @@ pub enum ServeError {
     /// The server itself.
     #[error("serving failed")]
     Transport(#[from] tonic::transport::Error),
+    /// The address of its metrics.
+    #[error("metrics cannot be served at {address}; give another --metrics-address")]
+    Metrics {
+        /// The address.
+        address: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
     /// The system.
     #[error("{action} failed")]
     System {
@@ -77,6 +88,8 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// Where its configuration is.
     pub config: PathBuf,
+    /// Where it serves metrics, as `HOST:PORT`; nowhere without.
+    pub metrics_address: Option<String>,
 }
 
 /// Serves until SIGTERM or SIGINT. Volumes stay active: the next process goes on with them.
@@ -88,6 +101,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
     let driver = Arc::new(Driver::new(options.identity.clone(), kubelet));
+    let metrics = Metrics::new(&driver);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let name = tokio::select! {
@@ -97,10 +111,13 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         tracing::info!(signal = name, "stopping");
         let _ = stop.send(true);
     });
+    if let Some(address) = &options.metrics_address {
+        serve_metrics(address, &metrics, stopped.clone()).await?;
+    }
     let tending = tokio::spawn(tend(Arc::clone(&driver), options.clone(), config, stopped.clone()));
     tracing::info!(endpoint = %options.endpoint.path().display(), "serving");
     let mut stopping = stopped.clone();
-    router(&driver)
+    router(&driver, &metrics)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             told(&mut stopping).await;
         })
@@ -111,12 +128,27 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn router(driver: &Arc<Driver>) -> tonic::transport::server::Router {
+async fn serve_metrics(
+    address: &str,
+    metrics: &Arc<Metrics>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    let fail = |source| ServeError::Metrics { address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    tracing::info!(address = %bound, "serving metrics");
+    let stopped = async move { told(&mut stopped).await };
+    tokio::spawn(observe::serve(listener, Arc::clone(metrics), stopped));
+    Ok(())
+}
+
+fn router(driver: &Arc<Driver>, metrics: &Metrics) -> Router<Stack<ObserveLayer, NoLayer>> {
     let identity = IdentityServer::new(IdentityService(Arc::clone(driver)));
     let controller = ControllerServer::new(ControllerService(Arc::clone(driver)));
     let group = GroupControllerServer::new(GroupService(Arc::clone(driver)));
     let node = NodeServer::new(NodeService(Arc::clone(driver)));
     Server::builder()
+        .layer(metrics.layer())
         .add_service(identity.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(controller.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(group.max_decoding_message_size(MESSAGE_BYTES_MAX))

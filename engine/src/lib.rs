@@ -19,6 +19,7 @@ pub mod block_device;
 pub mod dm;
 
 pub mod aligned;
+pub mod durations;
 pub mod units;
 
 #[cfg(any(test, feature = "fuzzing"))]

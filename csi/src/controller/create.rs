@@ -11,10 +11,11 @@ use thinly_engine::pool::Pool;
 use thinly_engine::units::Bytes;
 use tonic::Status;
 
+use crate::ObjectKind;
 use crate::driver::{Driver, Found, id_of, not_found};
 use crate::limits::{is_mutable_key, mutable_key};
 use crate::names::{OrFailure, key, with_free_name};
-use crate::object_id::ObjectKind;
+use crate::observe::made;
 use crate::pools::Class;
 use crate::request::{
     Access, Capacity, Parameters, check_mutable, check_required, filesystem_bytes_min,
@@ -84,6 +85,7 @@ pub(super) fn create(
             pool.provision_clone(&source.volume.name, name, Some(size), provision()?).or_failure()
         }
     })?;
+    made(&id_of(class.uuid, &volume));
     Ok(response(driver, &class, &volume, &asked.attributes))
 }
 

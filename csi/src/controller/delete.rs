@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::driver::{Driver, Found, group_of};
 use crate::failure::status_of;
-use crate::object_id::{ObjectId, ObjectKind};
+use crate::{ObjectId, ObjectKind};
 
 pub(super) fn delete_volume(driver: &Driver, id: &str) -> Result<DeleteVolumeResponse, Status> {
     if let Some(found) = driver.find(id, ObjectKind::Volume)? {

@@ -6,9 +6,9 @@ use thinly_engine::catalogue::Content;
 use thinly_engine::units::Bytes;
 use tonic::Status;
 
+use crate::ObjectKind;
 use crate::driver::{Driver, Found};
 use crate::failure::status_of_growth;
-use crate::object_id::ObjectKind;
 use crate::request::{Access, Capacity};
 
 pub(super) fn expand(

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::create;
 use super::snapshot::{message, source_of};
+use crate::ObjectKind;
 use crate::driver::{Driver, Found, is_known};
-use crate::object_id::ObjectKind;
 use crate::pools::Class;
 use crate::request::{next_token, start_after};
 

@@ -20,6 +20,7 @@ use thinly_csi_wire::controller_service_capability::{self, Type};
 use tonic::{Request, Response, Status};
 
 use crate::driver::{Driver, changes, needs};
+use crate::observe::about;
 use crate::request::{check_map, check_name, check_required};
 
 pub(crate) use expand::grow;
@@ -100,6 +101,7 @@ impl Controller for ControllerService {
         request: Request<wire::ValidateVolumeCapabilitiesRequest>,
     ) -> Result<Response<wire::ValidateVolumeCapabilitiesResponse>, Status> {
         self.0.refuse_unless_ready()?;
+        about(&request.get_ref().volume_id);
         validate::validate(&self.0, request.get_ref()).map(Response::new)
     }
 
@@ -184,6 +186,7 @@ impl Controller for ControllerService {
     ) -> Result<Response<wire::GetSnapshotResponse>, Status> {
         self.0.refuse_unless_ready()?;
         check_required("snapshot_id", &request.get_ref().snapshot_id)?;
+        about(&request.get_ref().snapshot_id);
         snapshot::get(&self.0, &request.get_ref().snapshot_id).map(Response::new)
     }
 
@@ -209,6 +212,7 @@ impl Controller for ControllerService {
         let request = request.into_inner();
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
+        about(&request.volume_id);
         let (driver, id) = (Arc::clone(&self.0), request.volume_id.clone());
         let work = move || list::volume(&driver, &id);
         let rpc = "ControllerGetVolume";

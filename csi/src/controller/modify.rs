@@ -4,10 +4,10 @@
 use thinly_csi_wire::{ControllerModifyVolumeRequest, ControllerModifyVolumeResponse};
 use tonic::Status;
 
+use crate::ObjectKind;
 use crate::driver::Driver;
 use crate::failure::OrStatus;
 use crate::limits::{apply, mutable_key};
-use crate::object_id::ObjectKind;
 use crate::request::check_mutable;
 
 /// The catalogue first: what it holds is applied again at every publish, so a crash between the two

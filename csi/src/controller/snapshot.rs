@@ -15,9 +15,10 @@ use uuid::Uuid;
 
 use crate::driver::{Driver, group_of, id_of};
 use crate::names::{OrFailure, key, with_free_name};
-use crate::object_id::{ObjectId, ObjectKind};
+use crate::observe::made;
 use crate::pools::Class;
 use crate::request::check_snapshot_parameters;
+use crate::{ObjectId, ObjectKind};
 
 pub(super) fn create(
     driver: &Driver,
@@ -41,6 +42,7 @@ pub(super) fn create(
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         source.pool.provision_snapshot(&source.volume.name, name, provision).or_failure()
     })?;
+    made(&id_of(source.class.uuid, &snapshot));
     Ok(CreateSnapshotResponse { snapshot: Some(message(&source.class, &snapshot)) })
 }
 

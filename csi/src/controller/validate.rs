@@ -5,8 +5,8 @@ use thinly_csi_wire::validate_volume_capabilities_response::Confirmed;
 use thinly_csi_wire::{ValidateVolumeCapabilitiesRequest, ValidateVolumeCapabilitiesResponse};
 use tonic::Status;
 
+use crate::ObjectKind;
 use crate::driver::Driver;
-use crate::object_id::ObjectKind;
 use crate::request::{Access, Parameters, check_map, check_mutable, check_required};
 
 pub(super) fn validate(

@@ -5,11 +5,11 @@ use thinly_csi_wire::{NodeExpandVolumeRequest, NodeExpandVolumeResponse};
 use tonic::Status;
 
 use super::place::{active_device, top_of};
+use crate::ObjectKind;
 use crate::controller;
 use crate::driver::Driver;
 use crate::failure::OrStatus;
 use crate::host::filesystem::{Filesystem, grow};
-use crate::object_id::ObjectKind;
 use crate::request::{Access, Capacity};
 
 pub(super) fn expand(

@@ -20,6 +20,7 @@ use thinly_csi_wire::node_service_capability::{self, Type};
 use tonic::{Request, Response, Status};
 
 use crate::driver::{Driver, changes};
+use crate::observe::about;
 use crate::request::{check_map, check_required};
 
 pub(crate) use place::{all_mounts, shows_node};
@@ -108,6 +109,7 @@ impl Node for NodeService {
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         check_required("volume_path", &request.volume_path)?;
+        about(&request.volume_id);
         let (driver, asked) = (Arc::clone(&self.0), request.clone());
         let work = move || stats::stats(&driver, &asked);
         let rpc = "NodeGetVolumeStats";

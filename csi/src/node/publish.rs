@@ -11,6 +11,7 @@ use thinly_engine::layout::MountEntry;
 use tonic::{Code, Status};
 
 use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
+use crate::ObjectKind;
 use crate::driver::{Driver, Found};
 use crate::failure::{OrStatus, status_of};
 use crate::host::filesystem::Filesystem;
@@ -18,7 +19,6 @@ use crate::host::mount_options::MountOptions;
 use crate::host::mounting::{bind_device, bind_directory, unmount};
 use crate::host::paths::{Entry, HostPath};
 use crate::limits::apply;
-use crate::object_id::ObjectKind;
 use crate::request::{Access, AccessKind, Writers, check_required};
 
 pub(super) fn publish(

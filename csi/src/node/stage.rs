@@ -12,13 +12,13 @@ use tonic::Status;
 
 use super::filesystem::prepare;
 use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
+use crate::ObjectKind;
 use crate::driver::{Driver, Found};
 use crate::failure::OrStatus;
 use crate::host::filesystem::{Filesystem, grow, needs_growth};
 use crate::host::mount_options::MountOptions;
 use crate::host::mounting::{mount_filesystem, unmount};
 use crate::host::paths::{Entry, HostPath};
-use crate::object_id::ObjectKind;
 use crate::request::{Access, AccessKind, Writers};
 
 pub(super) fn stage(

@@ -6,11 +6,11 @@ use thinly_csi_wire::{NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, Vol
 use tonic::Status;
 
 use super::place::{Device, active_device, shows_node, top_of};
+use crate::ObjectKind;
 use crate::driver::{Driver, Found};
 use crate::failure::OrStatus;
 use crate::host::paths::HostPath;
 use crate::host::stats::filesystem_stats;
-use crate::object_id::ObjectKind;
 
 pub(super) fn stats(
     driver: &Driver,

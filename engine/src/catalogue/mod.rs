@@ -13,6 +13,7 @@ mod checkpoint;
 pub(crate) mod fixture;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod handle;
 mod ids;
 mod name;
 mod provision;
@@ -26,6 +27,7 @@ mod golden;
 
 pub use apply_error::ApplyError;
 pub use checkpoint::ReplayError;
+pub use handle::{ObjectId, ObjectIdError, ObjectKind};
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};
 pub use provision::{Provision, ProvisionKey};

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use super::media::Media;
 use super::mirror;
 use super::place::{Place, region_bytes_for};
 use super::stream::Stream;
+use crate::durations::{DurationCells, Durations};
 
 /// What a caller may choose about a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +69,7 @@ pub struct Journal {
     writes: AtomicU64,
     bytes_written: AtomicU64,
     frames: AtomicU64,
+    flushes: DurationCells,
 }
 
 #[derive(Debug)]
@@ -161,6 +164,7 @@ impl Journal {
             writes: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            flushes: DurationCells::default(),
         })
     }
 
@@ -244,6 +248,11 @@ impl Journal {
         }
     }
 
+    /// How long the writes of records took until they were durable; checkpoints are not among them.
+    pub fn flush_durations(&self) -> Durations {
+        self.flushes.read()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,7 +293,9 @@ impl Journal {
         drop(state);
 
         let buffer = place.pack(offset, Kind::Record, first_sequence, &batch);
+        let began = Instant::now();
         let written = self.media.write_at(place.base() + offset, &buffer);
+        self.flushes.count(began.elapsed());
 
         let mut state = self.lock();
         self.release_writing(&mut state);

@@ -11,7 +11,7 @@ use super::handle::Pool;
 use super::locks::lock;
 use super::volumes::VOLUME_BYTES_MAX;
 use crate::dm::PoolUsage;
-use crate::plan::{Operation, Refusal, admit};
+use crate::plan::{Health, Operation, Refusal, admit};
 use crate::units::{BlockSize, Bytes, SECTOR_BYTES};
 
 /// What a pool may promise of what it has.
@@ -91,16 +91,21 @@ impl Pool {
     pub fn headroom(&self) -> Result<Headroom, PoolError> {
         self.refuse_if_poisoned()?;
         let (health, usage) = self.health()?;
-        let refused = admit(health, Operation::Create);
         let Some(usage) = usage else {
             let operation = Operation::Create;
-            return Err(refused.err().unwrap_or(Refusal { health, operation }).into());
+            return Err(Refusal { health, operation }.into());
         };
+        Ok(self.headroom_of(health, &usage))
+    }
+
+    /// The same from a status that was just read.
+    pub(super) fn headroom_of(&self, health: Health, usage: &PoolUsage) -> Headroom {
         let mut state = lock(&self.state);
-        state.capacity.note(&usage, self.identity.block_size);
+        state.capacity.note(usage, self.identity.block_size);
         let headroom = state.capacity.headroom(state.catalogue.volumes_bytes());
-        let virtual_bytes = if refused.is_ok() { headroom.virtual_bytes } else { Bytes::ZERO };
-        Ok(Headroom { virtual_bytes, ..headroom })
+        let is_served = admit(health, Operation::Create).is_ok();
+        let virtual_bytes = if is_served { headroom.virtual_bytes } else { Bytes::ZERO };
+        Headroom { virtual_bytes, ..headroom }
     }
 
     /// Refuses a copy early, before the kernel is asked for one. What counts is asked again where

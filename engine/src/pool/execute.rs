@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::error::PoolError;
 use super::handle::Pool;
@@ -20,6 +21,7 @@ use crate::units::{Sectors, ThinId};
 struct Frozen {
     origins: Vec<(ThinId, Suspended)>,
     signals: Option<SignalGuard>,
+    since: Option<Instant>,
 }
 
 /// A step that failed: what decisions need of it, and what the caller is told.
@@ -119,6 +121,7 @@ impl Pool {
         if frozen.signals.is_none() {
             frozen.signals = SignalGuard::block().ok();
         }
+        frozen.since.get_or_insert_with(Instant::now);
         let origin = Suspended::suspend(&self.dm, name).map_err(dm_failed)?;
         frozen.origins.push((id, origin));
         Ok(())
@@ -134,6 +137,9 @@ impl Pool {
         };
         if frozen.origins.is_empty() {
             frozen.signals = None;
+            if let Some(since) = frozen.since.take() {
+                self.freezes.count(since.elapsed());
+            }
         }
         resumed.map_err(|error| StepError::new(Failure::Unknown, error))
     }

@@ -20,6 +20,7 @@ use super::locks::{Locks, lock};
 use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
+use crate::durations::{DurationCells, Durations};
 use crate::journal::{Counters as JournalCounters, Journal};
 use crate::plan::{DeviceNames, Finding, Health, Operation, admit, announcement, farewell};
 use crate::units::{Bytes, DataBlocks, ThinId, TransactionId};
@@ -52,6 +53,8 @@ pub struct Pool {
     pub(super) proven: Mutex<HashMap<ThinId, DataBlocks>>,
     /// Whether this handle has announced its epoch.
     pub(super) announced: Mutex<bool>,
+    /// How long origins were frozen.
+    pub(super) freezes: DurationCells,
     /// Whether process memory is locked for freezes.
     pub(super) memory_locked: AtomicBool,
     pub(super) poison: Mutex<Option<String>>,
@@ -64,6 +67,10 @@ pub struct Counters {
     pub dm: DmCounters,
     /// Journal writes.
     pub journal: JournalCounters,
+    /// How long the journal's writes took until they were durable, checkpoints left out.
+    pub journal_flushes: Durations,
+    /// How long origins were frozen for a copy: from the first suspend to the last resume.
+    pub freezes: Durations,
     /// Reads of the metadata device.
     pub metadata_reads: u64,
 }
@@ -84,6 +91,8 @@ impl Pool {
         Counters {
             dm: self.dm.counters(),
             journal: self.journal.counters(),
+            journal_flushes: self.journal.flush_durations(),
+            freezes: self.freezes.read(),
             metadata_reads: self.metadata.io_counts().0,
         }
     }

@@ -191,7 +191,7 @@ fn assemble(
 }
 
 /// The device tree between two equal superblocks; `None` when commits do not stop moving it.
-fn tree(metadata: &dyn BlockSource) -> Option<BTreeMap<ThinId, DeviceDetails>> {
+pub(super) fn tree(metadata: &dyn BlockSource) -> Option<BTreeMap<ThinId, DeviceDetails>> {
     for _ in 0..TREE_ATTEMPTS {
         let Ok(SuperblockState::Valid(before)) = read_superblock(metadata) else { return None };
         let tree = list_devices(metadata, &before);

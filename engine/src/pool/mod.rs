@@ -16,6 +16,7 @@ mod error;
 mod execute;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod gauges;
 mod handle;
 mod held_root;
 mod inspect;
@@ -49,6 +50,7 @@ pub use capacity::{CapacityRule, Headroom};
 pub use create::CreatePool;
 pub use engine::Engine;
 pub use error::{ExitClass, PoolError};
+pub use gauges::Gauges;
 pub use handle::{Counters, Pool, SNAPSHOT_TIME_MAX};
 pub use reap::{ReapProgress, ReapReport};
 pub use repair::{RepairReport, RepairRequest};

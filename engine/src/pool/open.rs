@@ -24,6 +24,7 @@ use super::stack::Stack;
 use crate::block_device::{Access, BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, Record};
 use crate::dm::{Dm, ThinPoolStatus};
+use crate::durations::DurationCells;
 use crate::journal::{CopyState, Journal, Loaded, Media, Options, Position, Tail as JournalTail};
 use crate::layout::Role;
 use crate::metadata::{DeviceDetails, MetadataError, Superblock, list_devices, settled_superblock};
@@ -269,6 +270,7 @@ impl<'a> UnreconciledPool<'a> {
             snapshot_time: AtomicU32::new(time),
             proven: Mutex::new(HashMap::new()),
             announced: Mutex::new(false),
+            freezes: DurationCells::default(),
             memory_locked: AtomicBool::new(false),
             poison: Mutex::new(None),
         };

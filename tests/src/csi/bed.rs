@@ -95,6 +95,11 @@ impl CsiBed {
 
     /// Starts the driver with these further arguments, and waits until it is ready.
     pub fn start_with(&self, arguments: &[&str]) -> Result<Driver> {
+        self.start_logging("info", arguments)
+    }
+
+    /// The same, and `filter` (as in `RUST_LOG`) says what it logs.
+    pub fn start_logging(&self, filter: &str, arguments: &[&str]) -> Result<Driver> {
         let number = self.starts.get() + 1;
         self.starts.set(number);
         let log = self.directory.path().join(format!("driver.{number}.log"));
@@ -106,6 +111,7 @@ impl CsiBed {
             .arg("--kubelet-dir")
             .arg(self.kubelet())
             .args(arguments)
+            .env("RUST_LOG", filter)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

@@ -8,4 +8,5 @@ mod errors_snapshots;
 mod idempotency;
 mod life;
 mod limits;
+mod observability;
 mod support;

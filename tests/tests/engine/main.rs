@@ -9,6 +9,7 @@ mod degraded;
 mod exhausted;
 mod faults;
 mod faulty_dm;
+mod gauges;
 mod groups;
 mod io_errors;
 mod kills;

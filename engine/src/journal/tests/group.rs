@@ -35,6 +35,7 @@ fn records_that_wait_together_go_out_in_one_write() {
     });
     let counters = journal.counters();
     assert_eq!((counters.writes, counters.frames), (1, 200));
+    assert_eq!(journal.flush_durations().count(), 1);
     let expected: Vec<Vec<u8>> = (0..200).map(|number| numbered(0, number)).collect();
     assert_eq!(load(&medium, POOL).unwrap().payloads, expected);
 }

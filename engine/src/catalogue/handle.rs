@@ -1,4 +1,4 @@
-//! The identifiers that a cluster keeps: `v1.<pool>.<kind>.<uuid>`.
+//! The handles that a cluster keeps: `v1.<pool>.<kind>.<uuid>`.
 //!
 //! A cluster stores them for years and hands them back as opaque text, also to another release of
 //! the driver, so they carry a version and are read strictly. They hold no name: names change.
@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 use uuid::Uuid;
+
+use super::volume::Volume;
 
 /// The version in front of every identifier.
 const VERSION: &str = "v1";
@@ -72,6 +74,12 @@ impl ObjectId {
     /// The identifier of an object in a pool.
     pub fn new(pool: Uuid, kind: ObjectKind, uuid: Uuid) -> Self {
         Self { pool: pool.as_fields().0, kind, uuid }
+    }
+
+    /// The identifier of a volume or snapshot in a pool.
+    pub fn of(pool: Uuid, volume: &Volume) -> Self {
+        let kind = if volume.is_snapshot() { ObjectKind::Snapshot } else { ObjectKind::Volume };
+        Self::new(pool, kind, volume.uuid)
     }
 
     /// Whether the object may be in this pool.

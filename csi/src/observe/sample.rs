@@ -1,0 +1,110 @@
+//! The pools in numbers, at one moment.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use thinly_engine::durations::Durations;
+use thinly_engine::pool::{Gauges, Pool};
+use thinly_engine::units::Bytes;
+use uuid::Uuid;
+
+use crate::driver::{Driver, id_of};
+use crate::failure::chain;
+use crate::pools::Class;
+
+/// How old the mapped bytes of volumes may be. They are read from the metadata device, so that
+/// no number of scrapes can read it more often than this.
+const MAPPED_AGE_MAX: Duration = Duration::from_secs(15);
+
+/// A pool in numbers.
+#[derive(Debug, Default)]
+pub(super) struct PoolSample {
+    pub(super) pool: String,
+    pub(super) class: String,
+    pub(super) recoveries: u64,
+    /// `None` while its handle is being replaced.
+    pub(super) open: Option<OpenSample>,
+}
+
+/// What only a handle tells.
+#[derive(Debug)]
+pub(super) struct OpenSample {
+    pub(super) poisoned: bool,
+    /// `None` when the kernel did not answer.
+    pub(super) gauges: Option<Gauges>,
+    pub(super) freezes: Durations,
+    pub(super) flushes: Durations,
+    pub(super) volumes: Vec<VolumeSample>,
+}
+
+/// A volume or snapshot in numbers.
+#[derive(Debug)]
+pub(super) struct VolumeSample {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) virtual_bytes: Bytes,
+    /// `None` when it cannot be read, and for a volume younger than the last reading.
+    pub(super) mapped_bytes: Option<Bytes>,
+}
+
+/// When the mapped bytes of a pool were read, and what they were.
+type Reading = (Instant, HashMap<Uuid, Bytes>);
+
+/// Reads samples, and remembers what is dear to read.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    mapped: Mutex<HashMap<Uuid, Reading>>,
+}
+
+impl Sampler {
+    pub(super) fn sample(&self, driver: &Driver) -> Vec<PoolSample> {
+        let classes = driver.classes();
+        let samples = classes.iter().map(|class| self.sample_class(class)).collect();
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.retain(|uuid, _| classes.iter().any(|class| class.uuid == *uuid));
+        samples
+    }
+
+    fn sample_class(&self, class: &Class) -> PoolSample {
+        let open = class.pool().ok().map(|pool| {
+            let gauges = pool.gauges().inspect_err(|error| {
+                tracing::warn!(pool = %class.config.pool, "no metrics: {}", chain(error));
+            });
+            let counters = pool.counters();
+            OpenSample {
+                poisoned: pool.poisoned().is_some(),
+                gauges: gauges.ok(),
+                freezes: counters.freezes,
+                flushes: counters.journal_flushes,
+                volumes: self.sample_volumes(class, &pool),
+            }
+        });
+        PoolSample {
+            pool: class.config.pool.to_string(),
+            class: class.config.name.clone(),
+            recoveries: class.recoveries(),
+            open,
+        }
+    }
+
+    fn sample_volumes(&self, class: &Class, pool: &Pool) -> Vec<VolumeSample> {
+        let mut readings = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |(read, _): &Reading| read.elapsed() < MAPPED_AGE_MAX;
+        if !readings.get(&class.uuid).is_some_and(is_fresh) {
+            let read = pool.committed_bytes().unwrap_or_default();
+            readings.insert(class.uuid, (Instant::now(), read));
+        }
+        let mapped = readings.get(&class.uuid).map(|(_, mapped)| mapped);
+        let sample = |volume: &thinly_engine::catalogue::Volume| VolumeSample {
+            id: id_of(class.uuid, volume).to_string(),
+            name: volume.name.to_string(),
+            kind: if volume.is_snapshot() { "snapshot" } else { "volume" },
+            virtual_bytes: volume.size,
+            mapped_bytes: mapped.and_then(|mapped| mapped.get(&volume.uuid)).copied(),
+        };
+        pool.volume_records().iter().map(sample).collect()
+    }
+}
