@@ -86,6 +86,7 @@ pub struct VolumeJson {
     pub link: Option<PathBuf>,
     pub open_count: Option<u32>,
     pub read_only: bool,
+    pub csi_handle: String,
     pub provision_key: Option<String>,
     pub attributes: Option<BTreeMap<String, String>>,
 }
@@ -267,6 +268,7 @@ impl From<&VolumeView> for VolumeJson {
             link: view.link.clone(),
             open_count: view.open_count,
             read_only: refuses_writes(view),
+            csi_handle: view.handle.to_string(),
             provision_key: view.provision.as_ref().map(|asked| asked.key.to_string()),
             attributes: view.provision.as_ref().map(|asked| asked.attributes.clone()),
         }

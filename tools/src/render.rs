@@ -103,6 +103,7 @@ pub fn volume_page(volume: &VolumeView) -> String {
         // A driver's attributes may hold anything: no line of the page is made by one.
         let lines = attributes.iter().map(|(name, value)| format!("{name:?}: {value:?}"));
         page.push_str(&section("Provisioned as", std::iter::once(key.to_string())));
+        page.push_str(&section("Handle", std::iter::once(volume.handle.to_string())));
         page.push_str(&section("Attributes", lines));
     }
     page

@@ -12,7 +12,8 @@ use thinly::json::{
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
-    GroupTag, PoolName, Provision, ProvisionKey, Timestamp, VolumeKind, VolumeName,
+    GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp, VolumeKind,
+    VolumeName,
 };
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
@@ -120,6 +121,7 @@ fn volume() -> VolumeView {
         link: Some(PathBuf::from("/dev/thinly/p0/web")),
         open_count: Some(1),
         read_only: false,
+        handle: handle(ObjectKind::Volume, 0x10),
         provision: None,
     }
 }
@@ -140,6 +142,7 @@ fn snapshot() -> VolumeView {
         link: None,
         open_count: None,
         read_only: true,
+        handle: handle(ObjectKind::Snapshot, 0x11),
         ..volume()
     }
 }
@@ -155,9 +158,14 @@ fn pending_clone() -> VolumeView {
         device: None,
         link: None,
         open_count: None,
+        handle: handle(ObjectKind::Volume, 0x12),
         provision: Some(provision()),
         ..volume()
     }
+}
+
+fn handle(kind: ObjectKind, uuid: u128) -> ObjectId {
+    ObjectId::new(Uuid::from_u128(0xa0 << 120), kind, Uuid::from_u128(uuid))
 }
 
 fn provision() -> Provision {

@@ -102,8 +102,13 @@ struct Out<'a, 'e> {
     samples: &'a [PoolSample],
 }
 
-fn labels(sample: &PoolSample) -> [(&'static str, &str); 2] {
-    [("pool", &sample.pool), ("device_class", &sample.class)]
+/// A label's value as the format wants it: the library writes it as it is given.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn labels(sample: &PoolSample) -> [(&'static str, String); 2] {
+    [("pool", escaped(&sample.pool)), ("device_class", escaped(&sample.class))]
 }
 
 impl Out<'_, '_> {
@@ -136,8 +141,7 @@ impl Out<'_, '_> {
             let Some(found) = gauges.map(|gauges| gauges.health) else { continue };
             for health in HEALTHS {
                 let [pool, class] = labels(sample);
-                let word = health.to_string();
-                let labels = [pool, class, ("health", word.as_str())];
+                let labels = [pool, class, ("health", health.to_string())];
                 metric.encode_family(&labels)?.encode_gauge(&u64::from(health == found))?;
             }
         }
@@ -196,10 +200,10 @@ impl Out<'_, '_> {
             for volume in sample.open.iter().flat_map(|open| &open.volumes) {
                 let Some(bytes) = read(volume) else { continue };
                 let labels = [
-                    ("pool", sample.pool.as_str()),
-                    ("volume_id", &volume.id),
-                    ("name", &volume.name),
-                    ("kind", volume.kind),
+                    ("pool", escaped(&sample.pool)),
+                    ("volume_id", volume.id.clone()),
+                    ("name", escaped(&volume.name)),
+                    ("kind", volume.kind.to_owned()),
                 ];
                 metric.encode_family(&labels)?.encode_gauge(&saturated(bytes.get()))?;
             }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::kernel::ThinDevice;
 use super::view::{Usage, VolumeState, VolumeView};
-use crate::catalogue::{Catalogue, PoolIdentity, ThinState, Volume, VolumeKind, VolumeName};
+use crate::catalogue::{
+    Catalogue, ObjectId, PoolIdentity, ThinState, Volume, VolumeKind, VolumeName,
+};
 use crate::dm::PoolUsage;
 use crate::plan::link_path;
 use crate::units::{BlockSize, Bytes, METADATA_BLOCK_BYTES, ThinId};
@@ -50,6 +52,7 @@ pub(super) fn volume_view(
         link: device.as_ref().filter(|_| link.is_symlink()).map(|_| link),
         open_count: device.as_ref().map(|device| device.open_count),
         read_only: device.is_some_and(|device| device.read_only),
+        handle: ObjectId::of(pool.uuid, volume),
         provision: None,
     }
 }

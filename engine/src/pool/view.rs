@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::catalogue::{PoolName, Provision, Timestamp, VolumeKind, VolumeName};
+use crate::catalogue::{ObjectId, PoolName, Provision, Timestamp, VolumeKind, VolumeName};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -134,6 +134,8 @@ pub struct VolumeView {
     pub open_count: Option<u32>,
     /// Whether its device refuses writes.
     pub read_only: bool,
+    /// The handle that a cluster knows it by, or would if it were told of it.
+    pub handle: ObjectId,
     /// What an orchestrator asked for when it had it made.
     pub provision: Option<Provision>,
 }
