@@ -3,6 +3,7 @@
 
 use super::error::PoolError;
 use super::located::Located;
+use super::stack::remove;
 use crate::dm::{Dm, DmName, ListedDevice};
 
 /// Puts linears that a crash left half-made in order.
@@ -19,8 +20,20 @@ pub(super) fn settle_all(dm: &dyn Dm, located: &Located) -> Result<(), PoolError
     settle_linears(dm, located)?;
     for device in thins(dm, located)? {
         settle(dm, &device.name)?;
+        remove_empty(dm, &device.name)?;
     }
     Ok(())
+}
+
+/// A thin device without a table has no user. It must go: a volume whose first activation was cut
+/// off gets another thin id, and the kernel would refuse a second device of the volume's uuid.
+fn remove_empty(dm: &dyn Dm, name: &DmName) -> Result<(), PoolError> {
+    match dm.info(name) {
+        Ok(info) if info.live_table || info.open_count > 0 => Ok(()),
+        Ok(_) => remove(dm, name),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn settle(dm: &dyn Dm, name: &DmName) -> Result<(), PoolError> {
