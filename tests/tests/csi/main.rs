@@ -12,4 +12,5 @@ mod groups;
 mod idempotency;
 mod life;
 mod listing;
+mod restarts;
 mod support;
