@@ -12,5 +12,6 @@ mod groups;
 mod idempotency;
 mod life;
 mod listing;
+mod reboots;
 mod restarts;
 mod support;
