@@ -209,9 +209,13 @@ fn check_members(group: &FoundGroup, ids: &[String]) -> Result<(), Status> {
 
 fn message(class: &Class, group: uuid::Uuid, members: &[Volume]) -> wire::VolumeGroupSnapshot {
     let time = members.iter().map(|member| member.created_at).min().unwrap_or(Timestamp(0));
+    let mut snapshots: Vec<wire::Snapshot> =
+        members.iter().map(|member| snapshot_message(class, member)).collect();
+    // A repeated call gives the same answer, in whatever order the volumes were named.
+    snapshots.sort_by(|one, other| one.snapshot_id.cmp(&other.snapshot_id));
     wire::VolumeGroupSnapshot {
         group_snapshot_id: ObjectId::new(class.uuid, ObjectKind::Group, group).to_string(),
-        snapshots: members.iter().map(|member| snapshot_message(class, member)).collect(),
+        snapshots,
         creation_time: Some(timestamp(time)),
         ready_to_use: true,
     }

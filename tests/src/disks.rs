@@ -53,10 +53,32 @@ impl Disks {
         Ok(disks)
     }
 
+    /// Leaves the disks behind for a test after the next boot, and tells where they are.
+    pub fn leave(self) -> PathBuf {
+        std::mem::ManuallyDrop::new(self).dir.clone()
+    }
+
+    /// The disks that a test before the last boot left.
+    pub fn left_in(dir: &Path) -> Result<Self> {
+        let mut disks = Self { dir: dir.to_owned(), devices: Vec::new() };
+        while disks.file(disks.devices.len()).exists() {
+            disks.attach(512)?;
+        }
+        Ok(disks)
+    }
+
     /// Adds one more disk.
     pub fn add(&mut self, size_bytes: u64, block_bytes: u32) -> Result<&Path> {
-        let file = self.dir.join(format!("disk{}", self.devices.len()));
-        File::create_new(&file)?.set_len(size_bytes)?;
+        File::create_new(self.file(self.devices.len()))?.set_len(size_bytes)?;
+        self.attach(block_bytes)
+    }
+
+    fn file(&self, index: usize) -> PathBuf {
+        self.dir.join(format!("disk{index}"))
+    }
+
+    fn attach(&mut self, block_bytes: u32) -> Result<&Path> {
+        let file = self.file(self.devices.len());
         let file = file.display();
         let device = sh(&format!("losetup --find --show --sector-size {block_bytes} {file}"))?;
         self.devices.push(device.into());
@@ -75,8 +97,7 @@ impl Disks {
 
     /// Makes a disk larger, as a storage administrator would.
     pub fn grow(&self, index: usize, size_bytes: u64) -> Result<()> {
-        let file = self.dir.join(format!("disk{index}"));
-        File::options().write(true).open(file)?.set_len(size_bytes)?;
+        File::options().write(true).open(self.file(index))?.set_len(size_bytes)?;
         sh(&format!("losetup --set-capacity {}", self[index].display()))?;
         Ok(())
     }

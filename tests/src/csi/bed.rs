@@ -1,6 +1,6 @@
 //! Fresh disks, a configuration, a directory that stands for kubelet's, and the driver's process.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,12 +19,17 @@ use crate::{Disks, sh};
 /// How long a driver may take to be ready: emulation is slow, and a crash is recovered first.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+fn new_pool() -> String {
+    format!("csi-{}", &Uuid::new_v4().simple().to_string()[..8])
+}
+
 /// What a driver needs. Dropped last, the disks take what is left of the pool with them.
 #[derive(Debug)]
 pub struct CsiBed {
     directory: TempDir,
     pool: String,
     starts: Cell<u32>,
+    uuid: OnceCell<String>,
     disks: Option<Disks>,
 }
 
@@ -32,17 +37,40 @@ impl CsiBed {
     /// Fresh disks for one device class named `main`, whose pool the driver makes at its first
     /// start. `class` are further lines of the class, each with four spaces in front.
     pub fn new(sizes_bytes: &[u64], class: &str) -> Result<Self> {
-        let disks = Disks::new(sizes_bytes)?;
-        let devices = disks.paths().to_vec();
-        let mut bed = Self::on(&devices, class)?;
-        bed.disks = Some(disks);
-        Ok(bed)
+        Self::over(Disks::new(sizes_bytes)?, new_pool(), class)
     }
 
     /// The same on devices that are the caller's.
     pub fn on(devices: &[PathBuf], class: &str) -> Result<Self> {
-        let pool = format!("csi-{}", &Uuid::new_v4().simple().to_string()[..8]);
-        let bed = Self { directory: TempDir::new()?, pool, starts: Cell::new(0), disks: None };
+        Self::with(devices, new_pool(), class)
+    }
+
+    /// Leaves disks and pool behind for a test after the next boot, and tells what they are.
+    pub fn leave(self) -> Result<(PathBuf, String)> {
+        let mut bed = std::mem::ManuallyDrop::new(self);
+        let disks = bed.disks.take().context("a bed on disks that are not its own")?;
+        Ok((disks.leave(), bed.pool.clone()))
+    }
+
+    /// What a test before the last boot left.
+    pub fn left_in(disks: &Path, pool: &str) -> Result<Self> {
+        Self::over(Disks::left_in(disks)?, pool.to_owned(), "")
+    }
+
+    fn over(disks: Disks, pool: String, class: &str) -> Result<Self> {
+        let mut bed = Self::with(disks.paths(), pool, class)?;
+        bed.disks = Some(disks);
+        Ok(bed)
+    }
+
+    fn with(devices: &[PathBuf], pool: String, class: &str) -> Result<Self> {
+        let bed = Self {
+            directory: TempDir::new()?,
+            pool,
+            starts: Cell::new(0),
+            uuid: OnceCell::new(),
+            disks: None,
+        };
         fs::create_dir(bed.kubelet())?;
         let devices: Vec<String> = devices.iter().map(|path| path.display().to_string()).collect();
         bed.configure(&format!(
@@ -133,6 +161,16 @@ impl CsiBed {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
         let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
         Ok(points.filter(|point| point.starts_with(&below)).map(str::to_owned).collect())
+    }
+
+    /// The pool's uuid, once there is a pool.
+    pub fn pool_uuid(&self) -> Result<&str> {
+        if let Some(uuid) = self.uuid.get() {
+            return Ok(uuid);
+        }
+        let view = self.pool_view()?;
+        let uuid = view["uuid"].as_str().context("a pool without a uuid")?;
+        Ok(self.uuid.get_or_init(|| uuid.to_owned()))
     }
 
     /// The pool as `thinly pool show --json` tells it. No driver is needed for it.

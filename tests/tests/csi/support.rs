@@ -5,14 +5,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use thinly_tests::csi::{Client, CsiBed, code};
-use thinly_tests::sh;
 use tonic::{Code, Status};
 
 /// That many MiB, as sizes are on the wire.
 pub(crate) const fn mib(count: i64) -> i64 {
     count << 20
+}
+
+/// Whether the long form of a test is asked for.
+pub(crate) fn is_full() -> bool {
+    std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full")
 }
 
 /// A pool that is on no node: its identifiers are well formed and name nothing here.
@@ -22,14 +26,18 @@ pub(crate) fn elsewhere(kind: &str) -> String {
 
 /// The devices of volumes that are active, read-only views among them.
 pub(crate) fn active_devices(bed: &CsiBed) -> Result<Vec<String>> {
-    let view = bed.pool_view()?;
-    let uuid = view["uuid"].as_str().context("a pool without a uuid")?.replace('-', "");
-    let names = sh(&format!("dmsetup ls | awk '/^thinly-{}/ {{ print $1 }}' | sort", &uuid[..8]))?;
-    let is_volume = |name: &&str| {
-        let role = name.splitn(3, '-').nth(2).unwrap_or_default();
-        role.starts_with(|digit: char| digit.is_ascii_digit())
-    };
-    Ok(names.lines().filter(is_volume).map(str::to_owned).collect())
+    let prefix = format!("thinly-{}-", &bed.pool_uuid()?[..8]);
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/sys/class/block")? {
+        // One that goes at this moment is not there.
+        let Ok(name) = fs::read_to_string(entry?.path().join("dm/name")) else { continue };
+        let role = name.trim().strip_prefix(&prefix);
+        if role.is_some_and(|role| role.starts_with(|digit: char| digit.is_ascii_digit())) {
+            found.push(name.trim().to_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The driver is stopped and the pool says that nothing is in doubt and nothing is left over.
