@@ -4,6 +4,7 @@
 //! is known only to the caller. This is the least that any program can pay.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -90,9 +91,18 @@ impl Floor {
         Ok(node(number))
     }
 
-    /// Removes the device of a thin.
+    /// Removes the device of a thin. Something that scans all block devices may hold one for a
+    /// moment; the engine waits for that, so this does as well.
     pub fn deactivate(&self, id: ThinId) -> Result<()> {
-        Ok(self.control.remove(&self.names.thin(id)?)?)
+        const TRIES: u32 = 10;
+        let name = self.names.thin(id)?;
+        for _ in 1..TRIES {
+            match self.control.remove(&name) {
+                Err(error) if error.is_busy() => thread::sleep(Duration::from_millis(50)),
+                removed => return Ok(removed?),
+            }
+        }
+        Ok(self.control.remove(&name)?)
     }
 
     /// Takes a snapshot of an active origin, and does what nobody can leave out who must not lose

@@ -10,14 +10,25 @@ use thinly_engine::pool::VolumeView;
 use tonic::Status;
 
 use crate::driver::{Driver, Found};
-use crate::failure::{OrStatus as _, chain};
+use crate::failure::{OrStatus as _, chain, status_of};
+use crate::host::HostErrorKind;
 use crate::host::mount_table::mounts_at;
-use crate::host::paths::HostPath;
+use crate::host::paths::{Entry, HostPath};
 
 impl Driver {
-    /// A path that kubelet names.
+    /// A path that kubelet names. One that leads through a symbolic link is refused here, so that
+    /// every call gives the same answer to it.
     pub(super) fn path(&self, path: &str) -> Result<HostPath, Status> {
-        self.kubelet.resolve(Path::new(path)).or_status()
+        let path = self.kubelet.resolve(Path::new(path)).or_status()?;
+        match path.entry() {
+            Ok(Entry::Other) => Err(Status::invalid_argument(format!(
+                "{} is no directory, file or device; symbolic links are not followed",
+                path.path().display()
+            ))),
+            Err(error) if error.kind() == HostErrorKind::Refused => Err(status_of(&error)),
+            // What is not there, or not readable, is the call's own matter.
+            _ => Ok(path),
+        }
     }
 }
 

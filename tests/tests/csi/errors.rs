@@ -246,8 +246,29 @@ fn calls_that_are_not_offered_say_so() -> Result<()> {
     let request = wire::ControllerUnpublishVolumeRequest::default();
     let call = async { client.controller().controller_unpublish_volume(request).await };
     judge.hear("ControllerUnpublishVolume", Code::Unimplemented, client.answer(call))?;
-    let request = wire::ControllerModifyVolumeRequest::default();
-    let call = async { client.controller().controller_modify_volume(request).await };
-    judge.hear("ControllerModifyVolume", Code::Unimplemented, client.answer(call))?;
+    judge.verdict()
+}
+
+#[test]
+fn bad_limits_are_refused() -> Result<()> {
+    let bed = CsiBed::new(&[gib(1)], "")?;
+    let driver = bed.start()?;
+    let client = driver.client();
+    let mut judge = Judge::new(&bed, client)?;
+    let nobody = "v1.00000000.vol.00112233-4455-6677-8899-aabbccddeeff";
+    for (id, key, code) in [
+        ("", "thinly.dev/read-bytes-per-second", Code::InvalidArgument),
+        (nobody, "thinly.dev/read-bytes-per-second", Code::NotFound),
+        ("garbage", "thinly.dev/read-bytes-per-second", Code::NotFound),
+        (nobody, "speed", Code::InvalidArgument),
+    ] {
+        let request = wire::ControllerModifyVolumeRequest {
+            volume_id: id.to_owned(),
+            mutable_parameters: [(key.to_owned(), "1".to_owned())].into(),
+            ..Default::default()
+        };
+        let call = async { client.controller().controller_modify_volume(request).await };
+        judge.hear(&format!("ControllerModifyVolume {id} {key}"), code, client.answer(call))?;
+    }
     judge.verdict()
 }

@@ -102,6 +102,8 @@ fn a_whole_life_as_a_block_device() -> Result<()> {
     client.publish(id, (&staging, &readable), &capability, true)?;
     client.publish(id, (&staging, &readable), &capability, true)?;
     fs::write(&writable, "bytes")?;
+    // Until then they are in memory, and take nothing of the pool.
+    fs::File::open(&writable)?.sync_all()?;
     ensure!(fs::write(&readable, "x").is_err(), "a read-only publish was written");
     let usage = client.stats(id, &writable)?;
     ensure!(usage[0].total == bytes && usage[0].used > 0, "{usage:?}");
