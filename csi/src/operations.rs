@@ -9,10 +9,11 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Code, Status};
 use tracing::Span;
 
@@ -33,7 +34,7 @@ pub(crate) type Hold = (String, Use);
 /// The calls that are running.
 pub(crate) struct Operations {
     state: Mutex<Running>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -63,7 +64,7 @@ impl fmt::Debug for Operations {
 impl Operations {
     /// At most `slots` calls work at one time; the others wait their turn.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { state: Mutex::default(), slots: Semaphore::new(slots) }
+        Self { state: Mutex::default(), slots: Arc::new(Semaphore::new(slots)) }
     }
 
     /// Whether no call is running.
@@ -96,8 +97,7 @@ impl Operations {
         let mut receiver = match self.begin::<R>(&key, &holds)? {
             Begun::Joined(receiver) => receiver,
             Begun::New(sender, receiver) => {
-                let operations = Arc::clone(self);
-                tokio::spawn(operations.finish(key, holds, sender, span, work));
+                self.start(Call { key, holds, sender, span }, work);
                 receiver
             }
         };
@@ -132,38 +132,61 @@ impl Operations {
         Ok(Begun::New(sender, receiver))
     }
 
-    /// The call itself, in a task of its own: a client that goes away does not end it.
-    async fn finish<R, W>(
-        self: Arc<Self>,
-        key: CallKey,
-        holds: Vec<Hold>,
-        sender: watch::Sender<Outcome<R>>,
-        span: Span,
-        work: W,
-    ) where
+    /// Hands the call to a blocking thread, which does it to its end: a client that goes away does
+    /// not end it. While all slots are taken a task waits for one.
+    fn start<R, W>(self: &Arc<Self>, call: Call<R>, work: W)
+    where
         R: Clone + Send + Sync + 'static,
         W: FnOnce() -> Result<R, Status> + Send + 'static,
     {
-        let slot = self.slots.acquire().await;
-        let within = span.clone();
-        let result = tokio::task::spawn_blocking(move || within.in_scope(work)).await;
-        drop(slot);
-        let result = result.unwrap_or_else(|error| {
-            Err(Status::internal(format!("{} failed unexpectedly: {error}", key.0)))
+        let operations = Arc::clone(self);
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => {
+                tokio::task::spawn_blocking(move || operations.finish(&call, slot, work));
+            }
+            Err(_) => {
+                tokio::spawn(async move {
+                    // Never closed.
+                    let Ok(slot) = Arc::clone(&operations.slots).acquire_owned().await else {
+                        return;
+                    };
+                    tokio::task::spawn_blocking(move || operations.finish(&call, slot, work));
+                });
+            }
+        }
+    }
+
+    fn finish<R, W>(&self, call: &Call<R>, slot: OwnedSemaphorePermit, work: W)
+    where
+        R: Clone + Send + Sync + 'static,
+        W: FnOnce() -> Result<R, Status>,
+    {
+        let _in = call.span.enter();
+        // Whatever the work leaves behind a panic is what a crash leaves: the engine recovers it.
+        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            Err(Status::internal(format!("{} failed unexpectedly", call.key.0)))
         });
+        drop(slot);
         {
             let mut running = self.lock();
-            running.calls.remove(&key);
-            for (name, how) in &holds {
+            running.calls.remove(&call.key);
+            for (name, how) in &call.holds {
                 running.release(name, *how);
             }
         }
         let code = result.as_ref().err().map_or(Code::Ok, Status::code);
-        if sender.send(Some(result)).is_err() {
-            let _in = span.enter();
+        if call.sender.send(Some(result)).is_err() {
             tracing::info!(code = ?code, "done, and nobody waited for it");
         }
     }
+}
+
+/// A call that has begun.
+struct Call<R> {
+    key: CallKey,
+    holds: Vec<Hold>,
+    sender: watch::Sender<Outcome<R>>,
+    span: Span,
 }
 
 enum Begun<R> {
