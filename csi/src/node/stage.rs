@@ -77,7 +77,8 @@ fn stage_mount(
         )));
     }
     if let Some(top) = top_of(staging)? {
-        return already_staged(found, &top, asked, flags, read_only);
+        return already_staged(found, &top, asked, flags, read_only)
+            .and_then(|staged| finish_growth(staged, staging, read_only));
     }
     let view = found.pool.activate(&found.volume.name, VolumeAccess::Internal).or_status()?;
     let device = Device::of(&view)
@@ -115,14 +116,14 @@ fn already_staged(
     asked: Option<Filesystem>,
     flags: &[String],
     read_only: bool,
-) -> Result<(), Status> {
-    let device = active_device(found)?;
-    if !device.is_some_and(|device| device.carries(top)) {
-        return Err(Status::failed_precondition(format!(
+) -> Result<(Device, Filesystem), Status> {
+    let device = active_device(found)?.filter(|device| device.carries(top));
+    let device = device.ok_or_else(|| {
+        Status::failed_precondition(format!(
             "{} is mounted at staging_target_path, which is not this volume",
             describe(top)
-        )));
-    }
+        ))
+    })?;
     let filesystem: Filesystem = top.filesystem.parse().or_status()?;
     let options = MountOptions::parse(filesystem, flags).or_status()?;
     if asked.is_some_and(|asked| asked != filesystem) || !options.agree_with(top, read_only) {
@@ -130,6 +131,18 @@ fn already_staged(
             "the volume is staged with {filesystem} and the options {}; unstage it first",
             top.options.join(",")
         )));
+    }
+    Ok((device, filesystem))
+}
+
+/// A driver that was killed between the mount and the growth is made up for by the next call.
+fn finish_growth(
+    (device, filesystem): (Device, Filesystem),
+    staging: &HostPath,
+    read_only: bool,
+) -> Result<(), Status> {
+    if !read_only && needs_growth(&device.node, filesystem).or_status()? {
+        grow(&device.node, filesystem, staging).or_status()?;
     }
     Ok(())
 }

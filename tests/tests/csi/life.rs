@@ -117,3 +117,23 @@ fn a_whole_life_as_a_block_device() -> Result<()> {
     client.delete_volume(id)?;
     driver.stop()
 }
+
+/// A driver may be killed between the mount of a larger copy and the growth of its filesystem.
+#[test]
+fn a_repeated_stage_finishes_the_growth() -> Result<()> {
+    let bed = CsiBed::new(&[gib(1)], "")?;
+    let driver = bed.start()?;
+    let client = driver.client();
+    let capability = mount("ext4", Mode::SingleNodeWriter);
+    let bytes = i64::try_from(mib(64))?;
+    let id = client.volume("grows", bytes, &capability)?.volume_id;
+    let staging = bed.staging("a")?;
+    client.stage(&id, &staging, &capability)?;
+    client.expand(&id, 4 * bytes)?;
+    ensure!(client.stats(&id, &staging)?[0].total < bytes, "it grew by itself");
+    client.stage(&id, &staging, &capability)?;
+    ensure!(client.stats(&id, &staging)?[0].total > 2 * bytes, "it was not grown");
+    client.unstage(&id, &staging)?;
+    client.delete_volume(&id)?;
+    driver.stop()
+}
