@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use prost::Message;
 use thinly_csi_wire::Topology;
 use thinly_engine::catalogue::{GroupTag, Volume};
 use thinly_engine::pool::Pool;
-use tonic::Status;
+use tonic::{Response, Status};
 use uuid::Uuid;
 
 use crate::host::paths::KubeletDir;
@@ -47,6 +48,9 @@ pub(crate) struct Driver {
 
 /// Which pool to ask for which identity.
 type Located = (Arc<Class>, Arc<Pool>, Uuid);
+
+/// What a call does, on a thread that may block.
+pub(crate) type Work<Q, R> = fn(&Driver, &Q) -> Result<R, Status>;
 
 /// A volume or snapshot that a cluster knows.
 #[derive(Debug)]
@@ -99,6 +103,23 @@ impl Driver {
             return Ok(());
         }
         Err(Status::unavailable("the driver is still opening its pools; ask again"))
+    }
+
+    /// Runs what a call asks for as an operation that outlives its caller.
+    pub(crate) async fn call<Q, R>(
+        self: &Arc<Self>,
+        rpc: &'static str,
+        request: Q,
+        holds: Vec<Hold>,
+        work: Work<Q, R>,
+    ) -> Result<Response<R>, Status>
+    where
+        Q: Message + Clone + 'static,
+        R: Clone + Send + Sync + 'static,
+    {
+        let (driver, asked) = (Arc::clone(self), request.clone());
+        let work = move || work(&driver, &asked);
+        self.operations.run(rpc, &request, holds, work).await.map(Response::new)
     }
 
     /// This node, as a place.

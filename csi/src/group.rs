@@ -52,10 +52,7 @@ impl GroupController for GroupService {
         let sources = distinct("source_volume_ids", &request.source_volume_ids)?;
         let mut holds = vec![changes(format!("group snapshot {:?}", request.name))];
         holds.extend(sources.into_iter().map(needs));
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || create(&driver, &asked);
-        let rpc = "CreateVolumeGroupSnapshot";
-        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
+        self.0.call("CreateVolumeGroupSnapshot", request, holds, create).await
     }
 
     async fn delete_volume_group_snapshot(
@@ -69,10 +66,7 @@ impl GroupController for GroupService {
         let mut holds = vec![changes(&request.group_snapshot_id)];
         let members: BTreeSet<&String> = request.snapshot_ids.iter().collect();
         holds.extend(members.into_iter().map(changes));
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || delete(&driver, &asked);
-        let rpc = "DeleteVolumeGroupSnapshot";
-        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
+        self.0.call("DeleteVolumeGroupSnapshot", request, holds, delete).await
     }
 
     async fn get_volume_group_snapshot(

@@ -19,7 +19,7 @@ use thinly_csi_wire::controller_service_capability::rpc::Type as Rpc;
 use thinly_csi_wire::controller_service_capability::{self, Type};
 use tonic::{Request, Response, Status};
 
-use crate::driver::{Driver, changes, needs};
+use crate::driver::{Driver, Work, changes, needs};
 use crate::observe::about;
 use crate::request::{check_map, check_name, check_required};
 
@@ -62,10 +62,7 @@ impl Controller for ControllerService {
         check_map("secrets", &request.secrets)?;
         let mut holds = vec![changes(format!("volume {:?}", request.name))];
         holds.extend(create::source_id(&request)?.map(needs));
-        let driver = Arc::clone(&self.0);
-        let asked = request.clone();
-        let work = move || create::create(&driver, &asked);
-        self.0.operations.run("CreateVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("CreateVolume", request, holds, create::create).await
     }
 
     async fn delete_volume(
@@ -76,10 +73,10 @@ impl Controller for ControllerService {
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         check_map("secrets", &request.secrets)?;
-        let (driver, id) = (Arc::clone(&self.0), request.volume_id.clone());
-        let holds = vec![changes(&id)];
-        let work = move || delete::delete_volume(&driver, &id);
-        self.0.operations.run("DeleteVolume", &request, holds, work).await.map(Response::new)
+        let holds = vec![changes(&request.volume_id)];
+        let work: Work<wire::DeleteVolumeRequest, _> =
+            |driver, asked| delete::delete_volume(driver, &asked.volume_id);
+        self.0.call("DeleteVolume", request, holds, work).await
     }
 
     async fn controller_publish_volume(
@@ -111,9 +108,7 @@ impl Controller for ControllerService {
     ) -> Result<Response<wire::ListVolumesResponse>, Status> {
         let request = request.into_inner();
         self.0.refuse_unless_ready()?;
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || list::volumes(&driver, &asked);
-        self.0.operations.run("ListVolumes", &request, Vec::new(), work).await.map(Response::new)
+        self.0.call("ListVolumes", request, Vec::new(), list::volumes).await
     }
 
     async fn get_capacity(
@@ -122,9 +117,7 @@ impl Controller for ControllerService {
     ) -> Result<Response<wire::GetCapacityResponse>, Status> {
         let request = request.into_inner();
         self.0.refuse_unless_ready()?;
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || capacity::capacity(&driver, &asked);
-        self.0.operations.run("GetCapacity", &request, Vec::new(), work).await.map(Response::new)
+        self.0.call("GetCapacity", request, Vec::new(), capacity::capacity).await
     }
 
     async fn controller_get_capabilities(
@@ -150,9 +143,7 @@ impl Controller for ControllerService {
         check_map("secrets", &request.secrets)?;
         let holds =
             vec![changes(format!("snapshot {:?}", request.name)), needs(&request.source_volume_id)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || snapshot::create(&driver, &asked);
-        self.0.operations.run("CreateSnapshot", &request, holds, work).await.map(Response::new)
+        self.0.call("CreateSnapshot", request, holds, snapshot::create).await
     }
 
     async fn delete_snapshot(
@@ -163,10 +154,10 @@ impl Controller for ControllerService {
         self.0.refuse_unless_ready()?;
         check_required("snapshot_id", &request.snapshot_id)?;
         check_map("secrets", &request.secrets)?;
-        let (driver, id) = (Arc::clone(&self.0), request.snapshot_id.clone());
-        let holds = vec![changes(&id)];
-        let work = move || delete::delete_snapshot(&driver, &id);
-        self.0.operations.run("DeleteSnapshot", &request, holds, work).await.map(Response::new)
+        let holds = vec![changes(&request.snapshot_id)];
+        let work: Work<wire::DeleteSnapshotRequest, _> =
+            |driver, asked| delete::delete_snapshot(driver, &asked.snapshot_id);
+        self.0.call("DeleteSnapshot", request, holds, work).await
     }
 
     async fn list_snapshots(
@@ -175,9 +166,7 @@ impl Controller for ControllerService {
     ) -> Result<Response<wire::ListSnapshotsResponse>, Status> {
         let request = request.into_inner();
         self.0.refuse_unless_ready()?;
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || list::snapshots(&driver, &asked);
-        self.0.operations.run("ListSnapshots", &request, Vec::new(), work).await.map(Response::new)
+        self.0.call("ListSnapshots", request, Vec::new(), list::snapshots).await
     }
 
     async fn get_snapshot(
@@ -199,10 +188,7 @@ impl Controller for ControllerService {
         check_required("volume_id", &request.volume_id)?;
         check_map("secrets", &request.secrets)?;
         let holds = vec![changes(&request.volume_id)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || expand::expand(&driver, &asked);
-        let rpc = "ControllerExpandVolume";
-        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
+        self.0.call("ControllerExpandVolume", request, holds, expand::expand).await
     }
 
     async fn controller_get_volume(
@@ -213,10 +199,9 @@ impl Controller for ControllerService {
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         about(&request.volume_id);
-        let (driver, id) = (Arc::clone(&self.0), request.volume_id.clone());
-        let work = move || list::volume(&driver, &id);
-        let rpc = "ControllerGetVolume";
-        self.0.operations.run(rpc, &request, Vec::new(), work).await.map(Response::new)
+        let work: Work<wire::ControllerGetVolumeRequest, _> =
+            |driver, asked| list::volume(driver, &asked.volume_id);
+        self.0.call("ControllerGetVolume", request, Vec::new(), work).await
     }
 
     async fn controller_modify_volume(
@@ -228,9 +213,6 @@ impl Controller for ControllerService {
         check_required("volume_id", &request.volume_id)?;
         check_map("secrets", &request.secrets)?;
         let holds = vec![changes(&request.volume_id)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || modify::modify(&driver, &asked);
-        let rpc = "ControllerModifyVolume";
-        self.0.operations.run(rpc, &request, holds, work).await.map(Response::new)
+        self.0.call("ControllerModifyVolume", request, holds, modify::modify).await
     }
 }

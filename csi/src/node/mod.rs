@@ -37,8 +37,8 @@ const CAPABILITIES: [Rpc; 4] = [
     Rpc::SingleNodeMultiWriter,
 ];
 
-/// How many volumes a node takes: the minor numbers of the kernel's devices (2^20) and kubelet's
-/// own limits come later, but some hundred mounts a pod sandbox can have are enough to plan with.
+/// How many volumes a node takes. A choice, not a limit of the kernel (which has 2^20 minor
+/// numbers): a scheduler should not put more than this on one node's disks.
 const MAX_VOLUMES_PER_NODE: i64 = 1024;
 
 #[tonic::async_trait]
@@ -53,9 +53,7 @@ impl Node for NodeService {
         check_required("staging_target_path", &request.staging_target_path)?;
         check_map("secrets", &request.secrets)?;
         let holds = vec![changes(&request.volume_id), changes(&request.staging_target_path)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || stage::stage(&driver, &asked);
-        self.0.operations.run("NodeStageVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("NodeStageVolume", request, holds, stage::stage).await
     }
 
     async fn node_unstage_volume(
@@ -67,9 +65,7 @@ impl Node for NodeService {
         check_required("volume_id", &request.volume_id)?;
         check_required("staging_target_path", &request.staging_target_path)?;
         let holds = vec![changes(&request.volume_id), changes(&request.staging_target_path)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || stage::unstage(&driver, &asked);
-        self.0.operations.run("NodeUnstageVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("NodeUnstageVolume", request, holds, stage::unstage).await
     }
 
     async fn node_publish_volume(
@@ -82,9 +78,7 @@ impl Node for NodeService {
         check_required("target_path", &request.target_path)?;
         check_map("secrets", &request.secrets)?;
         let holds = vec![changes(&request.volume_id), changes(&request.target_path)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || publish::publish(&driver, &asked);
-        self.0.operations.run("NodePublishVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("NodePublishVolume", request, holds, publish::publish).await
     }
 
     async fn node_unpublish_volume(
@@ -96,9 +90,7 @@ impl Node for NodeService {
         check_required("volume_id", &request.volume_id)?;
         check_required("target_path", &request.target_path)?;
         let holds = vec![changes(&request.volume_id), changes(&request.target_path)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || publish::unpublish(&driver, &asked);
-        self.0.operations.run("NodeUnpublishVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("NodeUnpublishVolume", request, holds, publish::unpublish).await
     }
 
     async fn node_get_volume_stats(
@@ -110,10 +102,7 @@ impl Node for NodeService {
         check_required("volume_id", &request.volume_id)?;
         check_required("volume_path", &request.volume_path)?;
         about(&request.volume_id);
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || stats::stats(&driver, &asked);
-        let rpc = "NodeGetVolumeStats";
-        self.0.operations.run(rpc, &request, Vec::new(), work).await.map(Response::new)
+        self.0.call("NodeGetVolumeStats", request, Vec::new(), stats::stats).await
     }
 
     async fn node_expand_volume(
@@ -126,9 +115,7 @@ impl Node for NodeService {
         check_required("volume_path", &request.volume_path)?;
         check_map("secrets", &request.secrets)?;
         let holds = vec![changes(&request.volume_id)];
-        let (driver, asked) = (Arc::clone(&self.0), request.clone());
-        let work = move || expand::expand(&driver, &asked);
-        self.0.operations.run("NodeExpandVolume", &request, holds, work).await.map(Response::new)
+        self.0.call("NodeExpandVolume", request, holds, expand::expand).await
     }
 
     async fn node_get_capabilities(
