@@ -80,9 +80,19 @@ fn one_name_gives_one_object() -> Result<()> {
     let made: Vec<wire::Volume> = made.into_iter().collect::<Result<_, _>>()?;
     ensure!(made.iter().all(|volume| *volume == made[0]), "{made:?}");
     ensure!(client.volumes()?.len() == 1);
-    // Sizes that contradict: one of them wins, the others are told.
-    let sizes =
-        at_once(8, |number| until_done(|| client.volume("w", mib(8) << (number % 2), &capability)));
+    // Sizes that contradict, for each is the least and the most: one wins, the others are told.
+    let sizes = at_once(8, |number| {
+        let bytes = mib(8) << (number % 2);
+        let capacity_range =
+            Some(wire::CapacityRange { required_bytes: bytes, limit_bytes: bytes });
+        let request = wire::CreateVolumeRequest {
+            name: "w".to_owned(),
+            capacity_range,
+            volume_capabilities: vec![capability.clone()],
+            ..Default::default()
+        };
+        until_done(|| client.create_volume(request.clone()))
+    });
     let won: Vec<i64> = sizes.iter().flatten().map(|volume| volume.capacity_bytes).collect();
     ensure!(won.len() == 4 && won.iter().all(|size| *size == won[0]), "{sizes:?}");
     ensure!(sizes.iter().filter(|answer| code(answer) == Code::AlreadyExists).count() == 4);
