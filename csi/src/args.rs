@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Offer what the specification calls alpha: GET_VOLUME, GET_SNAPSHOT
     #[arg(long)]
     alpha: bool,
+    /// Where to take changes from the command thinly while the driver holds the pools
+    #[arg(long, value_name = "PATH", default_value = thinly::admin::DEFAULT_SOCKET)]
+    admin_socket: PathBuf,
     /// Where to serve /metrics, /healthz and /readyz; nowhere without it
     #[arg(long, value_name = "HOST:PORT")]
     metrics_address: Option<String>,
@@ -79,6 +82,7 @@ impl Args {
             },
             endpoint: self.endpoint,
             config: self.config,
+            admin_socket: self.admin_socket,
             metrics_address: self.metrics_address,
         }
     }

@@ -4,15 +4,18 @@
 //! * `request`: what clients ask for, read strictly (pure);
 //! * `operations`: calls that outlive their callers;
 //! * `driver`, `pools`: what all services share;
+//! * `admin`: changes that the command `thinly` asks for;
 //! * `identity`, `controller`, `group`, `node`: the services;
 //! * `observe`: a line and a number for every call, metrics;
 //! * [`host`]: mounts and filesystems of this host;
 //! * [`config`], [`serve`]: what the program is started with, and its life.
 #![deny(unsafe_code)]
 
+mod admin;
 pub mod config;
 mod controller;
 mod driver;
+mod endpoint;
 mod failure;
 mod group;
 pub mod host;
@@ -25,8 +28,7 @@ mod operations;
 mod pools;
 mod request;
 pub mod serve;
-mod socket;
 
 pub use driver::Identity;
-pub use socket::{Endpoint, SocketError};
+pub use endpoint::{Endpoint, EndpointError};
 pub use thinly_engine::catalogue::{ObjectId, ObjectIdError, ObjectKind};

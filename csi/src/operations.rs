@@ -108,6 +108,13 @@ impl Operations {
         }
     }
 
+    /// Holds objects until the guard is dropped, for work that is no call.
+    pub(crate) fn hold(&self, holds: Vec<Hold>) -> Result<Holding<'_>, Status> {
+        let mut running = self.lock();
+        running.hold_all(&holds)?;
+        Ok(Holding { operations: self, holds })
+    }
+
     fn begin<R: Clone + Send + Sync + 'static>(
         &self,
         key: &CallKey,
@@ -119,14 +126,7 @@ impl Operations {
             let receiver: &watch::Receiver<Outcome<R>> = receiver;
             return Ok(Begun::Joined(receiver.clone()));
         }
-        if let Some((name, _)) = holds.iter().find(|(name, how)| running.refuses(name, *how)) {
-            return Err(Status::aborted(format!(
-                "another operation on {name} is running; ask again"
-            )));
-        }
-        for (name, how) in holds {
-            running.hold(name, *how);
-        }
+        running.hold_all(holds)?;
         let (sender, receiver) = watch::channel(None);
         running.calls.insert(key.clone(), Box::new(receiver.clone()));
         Ok(Begun::New(sender, receiver))
@@ -170,9 +170,7 @@ impl Operations {
         {
             let mut running = self.lock();
             running.calls.remove(&call.key);
-            for (name, how) in &call.holds {
-                running.release(name, *how);
-            }
+            running.release_all(&call.holds);
         }
         let code = result.as_ref().err().map_or(Code::Ok, Status::code);
         if call.sender.send(Some(result)).is_err() {
@@ -194,7 +192,39 @@ enum Begun<R> {
     New(watch::Sender<Outcome<R>>, watch::Receiver<Outcome<R>>),
 }
 
+/// Objects that are held; let go on drop.
+#[derive(Debug)]
+pub(crate) struct Holding<'a> {
+    operations: &'a Operations,
+    holds: Vec<Hold>,
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.operations.lock().release_all(&self.holds);
+    }
+}
+
 impl Running {
+    /// Takes all of them, or none.
+    fn hold_all(&mut self, holds: &[Hold]) -> Result<(), Status> {
+        if let Some((name, _)) = holds.iter().find(|(name, how)| self.refuses(name, *how)) {
+            return Err(Status::aborted(format!(
+                "another operation on {name} is running; ask again"
+            )));
+        }
+        for (name, how) in holds {
+            self.hold(name, *how);
+        }
+        Ok(())
+    }
+
+    fn release_all(&mut self, holds: &[Hold]) {
+        for (name, how) in holds {
+            self.release(name, *how);
+        }
+    }
+
     fn refuses(&self, name: &str, how: Use) -> bool {
         match (self.held.get(name), how) {
             (None, _) | (Some(Held::Needed(_)), Use::Needs) => false,

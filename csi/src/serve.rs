@@ -1,10 +1,12 @@
 //! The driver's life: serve at once, open the pools, tend them, let them go.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use thinly::admin::AdminServer;
+use thinly::socket::SocketError;
 use thinly_csi_wire::controller_server::ControllerServer;
 use thinly_csi_wire::group_controller_server::GroupControllerServer;
 use thinly_csi_wire::identity_server::IdentityServer;
@@ -19,9 +21,11 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity as NoLayer, Stack};
 
+use crate::admin::Admin;
 use crate::config::{Config, ConfigError};
 use crate::controller::ControllerService;
 use crate::driver::{Driver, Identity};
+use crate::endpoint::{Endpoint, listen};
 use crate::failure::chain;
 use crate::group::GroupService;
 use crate::host::HostError;
@@ -30,7 +34,6 @@ use crate::identity::IdentityService;
 use crate::node::NodeService;
 use crate::observe::{self, Metrics, ObserveLayer};
 use crate::pools::{Class, Classes};
-use crate::socket::{Endpoint, SocketError, listen};
 
 /// How often pools are looked after: deleted volumes freed, a handle in doubt replaced.
 const ROUND: Duration = Duration::from_secs(3);
@@ -88,6 +91,8 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// Where its configuration is.
     pub config: PathBuf,
+    /// Where it takes changes from the command `thinly`.
+    pub admin_socket: PathBuf,
     /// Where it serves metrics, as `HOST:PORT`; nowhere without.
     pub metrics_address: Option<String>,
 }
@@ -115,6 +120,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         serve_metrics(address, &metrics, stopped.clone()).await?;
     }
     let tending = tokio::spawn(tend(Arc::clone(&driver), options.clone(), config, stopped.clone()));
+    let admin = take_changes(&driver, &options.admin_socket);
     tracing::info!(endpoint = %options.endpoint.path().display(), "serving");
     let mut stopping = stopped.clone();
     router(&driver, &metrics)
@@ -123,9 +129,24 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
         })
         .await?;
     let _ = tending.await;
+    if let Some(admin) = admin {
+        // The changes that are running end first: they are inside of the pools.
+        let _ = tokio::task::spawn_blocking(move || admin.stop()).await;
+    }
     say_farewell(&driver).await;
     let _ = std::fs::remove_file(options.endpoint.path());
     Ok(())
+}
+
+/// Volumes are served where no command can be as well.
+fn take_changes(driver: &Arc<Driver>, socket: &Path) -> Option<AdminServer> {
+    match AdminServer::start(socket, Arc::new(Admin::new(Arc::clone(driver)))) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::warn!("changes by the command thinly are refused: {}", chain(&error));
+            None
+        }
+    }
 }
 
 async fn serve_metrics(

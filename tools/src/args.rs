@@ -19,6 +19,7 @@ pub use self::snapshot::{
 pub use self::volume::{
     VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
 };
+use crate::admin::DEFAULT_SOCKET;
 use crate::dm_command::DmArguments;
 pub use crate::name::{Member, PairError, VolumePath};
 
@@ -45,6 +46,18 @@ pub struct Cli {
     /// Print answers, warnings and errors as JSON, for programs.
     #[arg(long, global = true, display_order = 900)]
     pub json: bool,
+    /// Where `thinly serve` listens, and where changes of a pool that another process holds are
+    /// handed over.
+    #[arg(
+        long,
+        global = true,
+        display_order = 901,
+        value_name = "PATH",
+        env = "THINLY_ADMIN_SOCKET",
+        hide_env_values = true,
+        default_value = DEFAULT_SOCKET
+    )]
+    pub admin_socket: PathBuf,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -80,8 +93,9 @@ pub enum Command {
     /// error. SIGTERM and SIGINT release the pools and end with exit code 0; volumes stay active.
     /// Under systemd, use Type=notify.
     ///
-    /// While it runs it is the pools' one writer: commands that change these pools are refused,
-    /// commands that list and show are not.
+    /// While it runs it is the pools' one writer: commands that change volumes and snapshots are
+    /// handed to it by the socket --admin-socket, which is for its user alone; commands that close,
+    /// restore, repair or destroy a pool are refused.
     #[command(after_long_help = "Example:\n  thinly serve p0 p1")]
     Serve(Serve),
     /// Print a completion script for a shell.

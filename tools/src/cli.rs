@@ -7,25 +7,33 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::args::{Cli, Command};
-use crate::console::{Console, write_answer};
+use crate::console::Console;
+use crate::context::Context;
 use crate::dm_command::{self, DmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::{manual_command, pool_command, serve_command, snapshot_command, volume_command};
+use crate::{admin, manual_command, pool_command, serve_command, snapshot_command, volume_command};
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
 pub fn run(arguments: &[OsString]) -> Exit {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             let console = Console::new(cli.json);
-            report(console, dispatch(console, &cli.command))
+            match dispatch(Context::alone(console), &cli) {
+                Err(failure) if failure.is_claimed() => {
+                    let asked = (arguments, &cli.command);
+                    admin::ask(console, &cli.admin_socket, asked, failure)
+                        .unwrap_or_else(|failure| report(console, Err(failure)))
+                }
+                outcome => report(console, outcome),
+            }
         }
         Err(error) => refuse(arguments, &error),
     }
 }
 
 /// Says on standard error why a verb failed, in the form asked for.
-pub(crate) fn report(console: Console, outcome: Result<(), Failure>) -> Exit {
+pub(crate) fn report(console: Console<'_>, outcome: Result<(), Failure>) -> Exit {
     match outcome {
         Ok(()) => Exit::Success,
         Err(failure) => {
@@ -35,23 +43,25 @@ pub(crate) fn report(console: Console, outcome: Result<(), Failure>) -> Exit {
     }
 }
 
-fn dispatch(console: Console, command: &Command) -> Result<(), Failure> {
-    match command {
-        Command::Pool { verb } => pool_command::run(console, verb),
-        Command::Volume { verb } => volume_command::run(console, verb),
-        Command::Snapshot { verb } => snapshot_command::run(console, verb),
-        Command::Dm(arguments) => look_at_dm(arguments),
-        Command::Serve(arguments) => serve_command::run(console, arguments),
+/// Runs the verb.
+pub(crate) fn dispatch(context: Context<'_>, cli: &Cli) -> Result<(), Failure> {
+    let console = context.console;
+    match &cli.command {
+        Command::Pool { verb } => pool_command::run(context, verb),
+        Command::Volume { verb } => volume_command::run(context, verb),
+        Command::Snapshot { verb } => snapshot_command::run(context, verb),
+        Command::Dm(arguments) => look_at_dm(console, arguments),
+        Command::Serve(arguments) => serve_command::run(console, &cli.admin_socket, arguments),
         Command::Completions(arguments) => manual_command::completions(console, arguments),
         Command::Man(arguments) => manual_command::man(console, arguments),
     }
 }
 
 /// These verbs print JSON when their own `--json` is given, which the global one reaches too.
-fn look_at_dm(arguments: &DmArguments) -> Result<(), Failure> {
+fn look_at_dm(console: Console<'_>, arguments: &DmArguments) -> Result<(), Failure> {
     let mut answer = Vec::new();
     dm_command::run(arguments, &mut answer).map_err(Failure::from_dm_command)?;
-    write_answer(&String::from_utf8_lossy(&answer))
+    console.write_answer(&String::from_utf8_lossy(&answer))
 }
 
 fn refuse(arguments: &[OsString], error: &clap::Error) -> Exit {
@@ -59,7 +69,7 @@ fn refuse(arguments: &[OsString], error: &clap::Error) -> Exit {
     let console = Console::new(arguments.iter().any(|argument| argument == "--json"));
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            report(console, write_answer(&error.render().to_string()))
+            report(console, console.write_answer(&error.render().to_string()))
         }
         _ if console.is_json() => report(console, Err(Failure::Usage(first_part(error)))),
         _ => {

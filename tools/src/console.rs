@@ -1,6 +1,8 @@
-//! Where answers, warnings and events go: answers to standard output, all else to standard error.
+//! Where answers, warnings and events go: answers to standard output, all else to standard error,
+//! or both to whoever asked this process over its socket.
 #![forbid(unsafe_code)]
 
+use std::fmt::Debug;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -8,15 +10,48 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::json::{ErrorJson, WarningJson};
 
-/// The two ways to answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Console {
-    json: bool,
+/// What reads the answers.
+pub(crate) trait Output: Debug + Sync {
+    /// Takes an answer.
+    fn answer(&self, text: &str) -> io::Result<()>;
+
+    /// Takes a line of anything else. Nobody is left to be told when that fails.
+    fn aside(&self, line: &str);
 }
 
-impl Console {
+/// The process's own streams.
+#[derive(Debug)]
+struct Streams;
+
+impl Output for Streams {
+    fn answer(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    }
+
+    fn aside(&self, line: &str) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// The two ways to answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Console<'a> {
+    json: bool,
+    output: &'a dyn Output,
+}
+
+impl Console<'static> {
+    /// Answers on the process's own streams.
     pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, output: &Streams }
+    }
+}
+
+impl<'a> Console<'a> {
+    /// Answers to somebody else.
+    pub(crate) const fn to(output: &'a dyn Output, json: bool) -> Self {
+        Self { json, output }
     }
 
     pub(crate) const fn is_json(self) -> bool {
@@ -30,13 +65,26 @@ impl Console {
         human: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         let text = if self.json { to_json(value)? } else { human() };
-        write_answer(&text)
+        self.write_answer(&text)
+    }
+
+    /// A reader that went away has what it wanted: that is success.
+    pub(crate) fn write_answer(self, text: &str) -> Result<(), Failure> {
+        match self.output.answer(text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes a line on as it is.
+    pub(crate) fn aside(self, line: &str) {
+        self.output.aside(line);
     }
 
     /// A hint for people only.
     pub(crate) fn hint(self, text: &str) {
         if !self.json {
-            write_error_line(text);
+            self.output.aside(text);
         }
     }
 
@@ -44,9 +92,10 @@ impl Console {
     pub(crate) fn warn(self, message: &str) {
         if self.json {
             let value = WarningJson::new(message);
-            write_error_line(&serde_json::to_string(&value).unwrap_or_else(|_| message.to_owned()));
+            self.output
+                .aside(&serde_json::to_string(&value).unwrap_or_else(|_| message.to_owned()));
         } else {
-            write_error_line(&format!("warning: {message}"));
+            self.output.aside(&format!("warning: {message}"));
         }
     }
 
@@ -55,18 +104,18 @@ impl Console {
         let message = failure.message();
         if self.json {
             let value = ErrorJson::new(&message, failure.exit());
-            write_error_line(&serde_json::to_string(&value).unwrap_or(message));
+            self.output.aside(&serde_json::to_string(&value).unwrap_or(message));
         } else {
-            write_error_line(&format!("error: {message}"));
+            self.output.aside(&format!("error: {message}"));
         }
     }
 
     /// One line of a resident's log.
     pub(crate) fn event<T: Serialize>(self, value: &T, human: &str) {
         if self.json {
-            write_error_line(&serde_json::to_string(value).unwrap_or_else(|_| human.to_owned()));
+            self.output.aside(&serde_json::to_string(value).unwrap_or_else(|_| human.to_owned()));
         } else {
-            write_error_line(human);
+            self.output.aside(human);
         }
     }
 }
@@ -76,18 +125,4 @@ fn to_json<T: Serialize>(value: &T) -> Result<String, Failure> {
         .map_err(|error| Failure::Output(io::Error::other(error)))?;
     text.push('\n');
     Ok(text)
-}
-
-/// A reader that went away has what it wanted: that is success.
-pub(crate) fn write_answer(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(()),
-    }
-}
-
-fn write_error_line(line: &str) {
-    // Nobody is left to be told when standard error itself fails.
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }

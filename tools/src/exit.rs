@@ -75,6 +75,11 @@ impl Exit {
         self.row().0
     }
 
+    /// The exit of a code; one that is none of ours is an internal failure.
+    pub(crate) fn from_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Internal)
+    }
+
     /// The word for it in JSON.
     pub const fn kind(self) -> &'static str {
         self.row().1

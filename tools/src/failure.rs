@@ -10,6 +10,7 @@ use thinly_engine::pool::PoolError;
 use thiserror::Error;
 
 use crate::exit::Exit;
+use crate::socket::SocketError;
 
 /// Why a verb failed.
 #[derive(Debug, Error)]
@@ -68,6 +69,30 @@ pub enum Failure {
     /// The answer could not be written out.
     #[error("cannot write the answer to standard output: {0}; what was asked for may be done")]
     Output(#[source] io::Error),
+    /// The pool is held by a process that does not take changes where it was asked.
+    #[error("{refused}; the change cannot be handed to it by {socket}: {why}; --admin-socket names another", socket = socket.display())]
+    NoResident {
+        /// Why the command could not do it alone.
+        refused: String,
+        /// The socket that was tried.
+        socket: PathBuf,
+        /// Why that failed.
+        why: String,
+    },
+    /// The process that holds the pool ended, or said what is no answer.
+    #[error("the process behind {socket} holds the pool and did not answer to the end: {source}; what was asked for may be done", socket = socket.display())]
+    ResidentGone {
+        /// Its socket.
+        socket: PathBuf,
+        /// What was seen.
+        source: io::Error,
+    },
+    /// A socket could not be listened at.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Somebody else changes the same object.
+    #[error("{0}")]
+    Busy(String),
     /// A resident part could not be started.
     #[error("cannot {action}: {source}")]
     System {
@@ -90,6 +115,7 @@ impl Failure {
         match self {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
             Self::Usage(_) => Exit::Usage,
+            Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
             Self::NoVolume { .. } => Exit::NotFound,
             Self::WrongKind { .. } | Self::NotConfirmed(_) | Self::Dm(_) => Exit::Refused,
             Self::FileExists { .. } => Exit::Exists,
@@ -99,8 +125,15 @@ impl Failure {
                 io::ErrorKind::StorageFull => Exit::NoSpace,
                 _ => Exit::Internal,
             },
-            Self::Output(_) | Self::System { .. } => Exit::Internal,
+            Self::Output(_) | Self::ResidentGone { .. } | Self::Socket(_) | Self::System { .. } => {
+                Exit::Internal
+            }
         }
+    }
+
+    /// Whether another process is the pool's writer, and nothing was done for that reason.
+    pub(crate) fn is_claimed(&self) -> bool {
+        matches!(self, Self::Engine(error) if matches!(**error, PoolError::Claimed { .. }))
     }
 
     /// What a verb of `thinly dm` ended with: the engine's own errors keep their class.

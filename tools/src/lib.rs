@@ -5,16 +5,19 @@
 //! exit codes.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod args;
 pub mod dm_command;
 pub mod exit;
 pub mod json;
 pub mod render;
 pub mod size;
+pub mod socket;
 
 mod advice;
 mod cli;
 mod console;
+mod context;
 mod failure;
 mod file;
 mod manual_command;

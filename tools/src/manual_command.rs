@@ -12,7 +12,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::json::{CompletionsJson, PageJson};
 
-pub(crate) fn completions(console: Console, arguments: &Completions) -> Result<(), Failure> {
+pub(crate) fn completions(console: Console<'_>, arguments: &Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "thinly", &mut script);
     let value = CompletionsJson {
@@ -22,7 +22,7 @@ pub(crate) fn completions(console: Console, arguments: &Completions) -> Result<(
     console.answer(&value, || value.script.clone())
 }
 
-pub(crate) fn man(console: Console, arguments: &ManArguments) -> Result<(), Failure> {
+pub(crate) fn man(console: Console<'_>, arguments: &ManArguments) -> Result<(), Failure> {
     let mut root = Cli::command();
     root.build();
     if let Some(directory) = &arguments.out {
@@ -32,7 +32,7 @@ pub(crate) fn man(console: Console, arguments: &ManArguments) -> Result<(), Fail
     console.answer(&value, || value.text.clone().unwrap_or_default())
 }
 
-fn write_pages(console: Console, root: Command, directory: &Path) -> Result<(), Failure> {
+fn write_pages(console: Console<'_>, root: Command, directory: &Path) -> Result<(), Failure> {
     let mut values = Vec::new();
     for command in with_subcommands(root) {
         let PageJson { page, text, .. } = page(command)?;

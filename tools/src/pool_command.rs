@@ -9,6 +9,7 @@ use crate::args::{
     PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 use crate::console::Console;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::file;
 use crate::json::{FileJson, PoolJson, RepairJson, SalvagedJson};
@@ -16,7 +17,8 @@ use crate::progress::Progress;
 use crate::render;
 use crate::session;
 
-pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
+pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> {
+    let console = context.console;
     match verb {
         PoolVerb::Create(arguments) => create(console, arguments),
         PoolVerb::List => list(console),
@@ -29,18 +31,18 @@ pub(crate) fn run(console: Console, verb: &PoolVerb) -> Result<(), Failure> {
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
         PoolVerb::Repair(arguments) => repair(console, arguments),
         PoolVerb::RestoreMetadata(arguments) => restore_metadata(console, arguments),
-        PoolVerb::RemoveOrphan(arguments) => remove_orphan(console, arguments),
+        PoolVerb::RemoveOrphan(arguments) => remove_orphan(context, arguments),
         PoolVerb::CopyMetadata(arguments) => copy_metadata(console, arguments),
     }
 }
 
 /// The note of the last writer may still name this very process, which has let go by now.
-fn answer(console: Console, mut pool: PoolView) -> Result<(), Failure> {
+fn answer(console: Console<'_>, mut pool: PoolView) -> Result<(), Failure> {
     pool.writer = pool.writer.filter(|process| *process != std::process::id());
     console.answer(&PoolJson::from(&pool), || render::pool_page(&pool))
 }
 
-fn create(console: Console, arguments: &PoolCreate) -> Result<(), Failure> {
+fn create(console: Console<'_>, arguments: &PoolCreate) -> Result<(), Failure> {
     let pool = Engine::new()?.create_pool(&CreatePool {
         name: arguments.name.clone(),
         devices: arguments.devices.clone(),
@@ -53,7 +55,7 @@ fn create(console: Console, arguments: &PoolCreate) -> Result<(), Failure> {
     answer(console, pool)
 }
 
-fn list(console: Console) -> Result<(), Failure> {
+fn list(console: Console<'_>) -> Result<(), Failure> {
     let pools = Engine::new()?.pools()?;
     if pools.is_empty() {
         console.hint("no pools found; make one with `thinly pool create NAME DEVICE`");
@@ -62,7 +64,7 @@ fn list(console: Console) -> Result<(), Failure> {
     console.answer(&values, || render::pool_table(&pools))
 }
 
-fn backup(console: Console, arguments: &PoolBackup) -> Result<(), Failure> {
+fn backup(console: Console<'_>, arguments: &PoolBackup) -> Result<(), Failure> {
     file::refuse_existing(&arguments.file)?;
     let bytes = Engine::new()?.backup(&arguments.pool)?;
     file::write_new(&arguments.file, &bytes)?;
@@ -76,7 +78,7 @@ fn backup(console: Console, arguments: &PoolBackup) -> Result<(), Failure> {
     })
 }
 
-fn restore(console: Console, arguments: &PoolRestore) -> Result<(), Failure> {
+fn restore(console: Console<'_>, arguments: &PoolRestore) -> Result<(), Failure> {
     let bytes = file::read(&arguments.file)?;
     let accept = arguments.accept_transaction_id.map(TransactionId::new);
     let engine = Engine::new()?;
@@ -87,13 +89,13 @@ fn restore(console: Console, arguments: &PoolRestore) -> Result<(), Failure> {
     answer(console, engine.view(&arguments.pool)?)
 }
 
-fn salvage(console: Console, pool: &str) -> Result<(), Failure> {
+fn salvage(console: Console<'_>, pool: &str) -> Result<(), Failure> {
     let report = Engine::new()?.salvage(pool)?;
     let values: Vec<SalvagedJson> = report.volumes.iter().map(SalvagedJson::from).collect();
     console.answer(&values, || render::salvage_table(&report.volumes))
 }
 
-fn open(console: Console, arguments: &PoolOpen) -> Result<(), Failure> {
+fn open(console: Console<'_>, arguments: &PoolOpen) -> Result<(), Failure> {
     let engine = Engine::new()?;
     let pool = engine.open_pool(&arguments.pool, &arguments.devices)?;
     session::warn_of_findings(console, &pool);
@@ -101,13 +103,13 @@ fn open(console: Console, arguments: &PoolOpen) -> Result<(), Failure> {
     answer(console, engine.view(&arguments.pool)?)
 }
 
-fn close(console: Console, pool: &str) -> Result<(), Failure> {
+fn close(console: Console<'_>, pool: &str) -> Result<(), Failure> {
     let engine = Engine::new()?;
     engine.close_pool(pool)?;
     answer(console, engine.view(pool)?)
 }
 
-fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
+fn destroy(console: Console<'_>, arguments: &PoolDestroy) -> Result<(), Failure> {
     if !arguments.yes {
         let pool = &arguments.pool;
         return Err(Failure::NotConfirmed(format!(
@@ -120,14 +122,14 @@ fn destroy(console: Console, arguments: &PoolDestroy) -> Result<(), Failure> {
     console.answer(&value, || format!("pool {} is destroyed\n", value.name))
 }
 
-fn repair(console: Console, arguments: &PoolRepair) -> Result<(), Failure> {
+fn repair(console: Console<'_>, arguments: &PoolRepair) -> Result<(), Failure> {
     let request = RepairRequest { apply: arguments.yes, accept_loss: arguments.accept_loss };
     let report = Engine::new()?.repair(&arguments.pool, request)?;
     let value = RepairJson::new(&arguments.pool, &report);
     console.answer(&value, || render::repair_page(&arguments.pool, &report))
 }
 
-fn restore_metadata(console: Console, arguments: &PoolRestoreMetadata) -> Result<(), Failure> {
+fn restore_metadata(console: Console<'_>, arguments: &PoolRestoreMetadata) -> Result<(), Failure> {
     let pool = &arguments.pool;
     if !arguments.yes {
         return Err(Failure::NotConfirmed(format!(
@@ -149,7 +151,7 @@ fn restore_metadata(console: Console, arguments: &PoolRestoreMetadata) -> Result
     answer(console, engine.view(pool)?)
 }
 
-fn remove_orphan(console: Console, arguments: &PoolRemoveOrphan) -> Result<(), Failure> {
+fn remove_orphan(context: Context<'_>, arguments: &PoolRemoveOrphan) -> Result<(), Failure> {
     let id = arguments.thin_id;
     if !arguments.yes {
         return Err(Failure::NotConfirmed(format!(
@@ -157,11 +159,11 @@ fn remove_orphan(console: Console, arguments: &PoolRemoveOrphan) -> Result<(), F
         )));
     }
     let remove = |pool: &Pool| Ok(pool.bury_orphan(id)?);
-    session::change(console, &arguments.pool, remove, |()| Ok(()))?;
-    answer(console, Engine::new()?.view(&arguments.pool)?)
+    session::change(context, &arguments.pool, remove, |()| Ok(()))?;
+    answer(context.console, Engine::new()?.view(&arguments.pool)?)
 }
 
-fn copy_metadata(console: Console, arguments: &PoolCopyMetadata) -> Result<(), Failure> {
+fn copy_metadata(console: Console<'_>, arguments: &PoolCopyMetadata) -> Result<(), Failure> {
     file::refuse_existing(&arguments.file)?;
     let engine = Engine::new()?;
     let mut progress = Progress::new("copying metadata", !console.is_json());

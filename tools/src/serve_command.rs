@@ -2,18 +2,21 @@
 //!
 //! The stop signals are blocked before any thread exists, so every thread inherits that and only
 //! the one that waits for them ever sees one. Each pool has a thread that sleeps on a condition
-//! variable; the signal wakes them all.
+//! variable; the signal wakes them all. Commands that change a pool are served beside that.
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
+use thinly_engine::catalogue::VolumeName;
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{Engine, Pool, PoolError};
 
+use crate::admin::{AdminServer, Entry, Residence};
 use crate::args::Serve;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -25,14 +28,15 @@ const POLL: Duration = Duration::from_secs(3);
 /// A view reads the labels of every disk, so it is taken once a minute.
 const ROUNDS_PER_LOOK: u64 = 20;
 
-pub(crate) fn run(console: Console, arguments: &Serve) -> Result<(), Failure> {
+pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Result<(), Failure> {
     let signals = block_stop_signals()?;
     let log = Log { console };
-    let served = attach_all(log, &arguments.pools)?;
+    let served = Arc::new(AllServed(attach_all(log, &arguments.pools)?));
+    let admin = take_changes(log, socket, &served);
     tell_manager(log, "READY=1");
     let stop = Stop::default();
     let waited = thread::scope(|scope| {
-        for served in &served {
+        for served in &served.0 {
             scope.spawn(|| served.watch(log, &stop));
         }
         let waited = signals.wait();
@@ -41,10 +45,27 @@ pub(crate) fn run(console: Console, arguments: &Serve) -> Result<(), Failure> {
         waited
     });
     log.line("stopping", None, &waited.map_or_else(|error| error.to_string(), name_of));
-    for served in served {
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    // The admin server, which ends before, was the only other one that had it.
+    for served in Arc::into_inner(served).map(|all| all.0).into_iter().flatten() {
         served.release(log);
     }
     Ok(())
+}
+
+/// Pools are served, and freed, where nobody can be asked too.
+fn take_changes(log: Log<'_>, socket: &Path, served: &Arc<AllServed>) -> Option<AdminServer> {
+    let residence: Arc<dyn Residence> = Arc::<AllServed>::clone(served);
+    match AdminServer::start(socket, residence) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let why = Failure::from(error).message();
+            log.line("warning", None, &format!("changes by commands are refused: {why}"));
+            None
+        }
+    }
 }
 
 fn name_of(signal: Signal) -> String {
@@ -62,14 +83,14 @@ fn block_stop_signals() -> Result<SigSet, Failure> {
     Ok(signals)
 }
 
-fn tell_manager(log: Log, state: &str) {
+fn tell_manager(log: Log<'_>, state: &str) {
     if let Err(error) = notify(state) {
         log.line("warning", None, &format!("the service manager was not told {state}: {error}"));
     }
 }
 
 /// All of them, or none: what was attached already is released again.
-fn attach_all(log: Log, names: &[String]) -> Result<Vec<Served>, Failure> {
+fn attach_all(log: Log<'_>, names: &[String]) -> Result<Vec<Served>, Failure> {
     let engine = Engine::new()?;
     let mut served = Vec::new();
     for name in names {
@@ -88,11 +109,11 @@ fn attach_all(log: Log, names: &[String]) -> Result<Vec<Served>, Failure> {
 
 /// One line per event on standard error.
 #[derive(Debug, Clone, Copy)]
-struct Log {
-    console: Console,
+struct Log<'a> {
+    console: Console<'a>,
 }
 
-impl Log {
+impl Log<'_> {
     fn line(self, event: &'static str, pool: Option<&str>, message: &str) {
         let human = match pool {
             Some(pool) => format!("{pool}: {event}: {message}"),
@@ -127,6 +148,23 @@ impl Stop {
     }
 }
 
+/// The pools that we are the writer of.
+#[derive(Debug)]
+struct AllServed(Vec<Served>);
+
+impl Residence for AllServed {
+    /// The engine's own locks are all that is needed: nobody else makes changes here.
+    fn enter(&self, pool: &str, _: &[&VolumeName], work: &mut dyn FnMut(&Pool)) -> Entry {
+        match self.0.iter().find(|served| served.pool.identity().is_called(pool)) {
+            Some(served) => {
+                work(&served.pool);
+                Entry::Done
+            }
+            None => Entry::NotHeld,
+        }
+    }
+}
+
 /// A pool that we are the writer of.
 #[derive(Debug)]
 struct Served {
@@ -135,7 +173,7 @@ struct Served {
 }
 
 impl Served {
-    fn attach(engine: &Engine, log: Log, name: &str) -> Result<Self, Failure> {
+    fn attach(engine: &Engine, log: Log<'_>, name: &str) -> Result<Self, Failure> {
         let (pool, event) = match engine.attach(name) {
             Err(PoolError::NotOpen { .. }) => (engine.open_pool(name, &[])?, "opened"),
             attached => (attached?, "attached"),
@@ -147,7 +185,7 @@ impl Served {
         Ok(Self { name: name.to_owned(), pool })
     }
 
-    fn watch(&self, log: Log, stop: &Stop) {
+    fn watch(&self, log: Log<'_>, stop: &Stop) {
         let mut last = Last::default();
         let mut rounds = 0_u64;
         loop {
@@ -167,7 +205,7 @@ impl Served {
         }
     }
 
-    fn look(&self, log: Log, last: &mut Last) -> Result<(), Failure> {
+    fn look(&self, log: Log<'_>, last: &mut Last) -> Result<(), Failure> {
         let health = self.pool.view()?.health;
         if let Some(health) = health.filter(|_| health != last.health) {
             log.line("health", Some(&self.name), &format!("{health}: {}", health.advice()));
@@ -177,7 +215,7 @@ impl Served {
     }
 
     /// Costs nothing while no thin id waits.
-    fn reap(&self, log: Log) -> Result<(), Failure> {
+    fn reap(&self, log: Log<'_>) -> Result<(), Failure> {
         let report = self.pool.reap(&mut |_| {})?;
         if report.reaped > 0 {
             let message = format!("{} freed, {} waiting", report.reaped, report.waiting);
@@ -186,7 +224,7 @@ impl Served {
         Ok(())
     }
 
-    fn release(self, log: Log) {
+    fn release(self, log: Log<'_>) {
         match self.pool.release() {
             Ok(()) => log.line("released", Some(&self.name), "no longer serving it"),
             Err(error) => log.line("warning", Some(&self.name), &format!("release: {error}")),
@@ -202,7 +240,7 @@ struct Last {
 }
 
 impl Last {
-    fn tell_error(&mut self, log: Log, pool: &str, error: String) {
+    fn tell_error(&mut self, log: Log<'_>, pool: &str, error: String) {
         if self.error.as_ref() != Some(&error) {
             log.line("error", Some(pool), &error);
             self.error = Some(error);

@@ -4,17 +4,23 @@
 use thinly_engine::pool::{Engine, Pool};
 
 use crate::console::Console;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
 /// Runs `operation` as the pool's writer and answers with `answer` as soon as the result is
-/// durable; what deleted volumes held is freed after that.
+/// durable; what deleted volumes held is freed after that, here or by the resident that holds the
+/// pool.
 pub(crate) fn change<T>(
-    console: Console,
+    context: Context<'_>,
     pool: &str,
     operation: impl FnOnce(&Pool) -> Result<T, Failure>,
     answer: impl FnOnce(&T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    if let Some(held) = context.held {
+        return operation(held).and_then(|result| answer(&result));
+    }
+    let console = context.console;
     let pool = Engine::new()?.attach(pool)?;
     warn_of_findings(console, &pool);
     let outcome = operation(&pool).and_then(|result| answer(&result));
@@ -23,7 +29,7 @@ pub(crate) fn change<T>(
 }
 
 /// What recovery saw when the pool was attached or opened.
-pub(crate) fn warn_of_findings(console: Console, pool: &Pool) {
+pub(crate) fn warn_of_findings(console: Console<'_>, pool: &Pool) {
     for finding in pool.findings() {
         console.warn(&finding.to_string());
     }
@@ -31,7 +37,7 @@ pub(crate) fn warn_of_findings(console: Console, pool: &Pool) {
 
 /// Frees what waits, then lets the pool go. Both can be made up for by the next command, and the
 /// operation itself is durable by now: a failure here is a warning.
-pub(crate) fn settle(console: Console, pool: Pool, reap: bool) {
+pub(crate) fn settle(console: Console<'_>, pool: Pool, reap: bool) {
     if reap && let Err(error) = free_waiting(console, &pool) {
         console.warn(&format!("freeing deleted volumes stopped: {}", error.message()));
     }
@@ -40,7 +46,7 @@ pub(crate) fn settle(console: Console, pool: Pool, reap: bool) {
     }
 }
 
-fn free_waiting(console: Console, pool: &Pool) -> Result<(), Failure> {
+fn free_waiting(console: Console<'_>, pool: &Pool) -> Result<(), Failure> {
     let mut progress = Progress::new("freeing deleted volumes", !console.is_json());
     let report = pool.reap(&mut |step| progress.update(step.done, step.total));
     progress.finish();

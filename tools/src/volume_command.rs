@@ -8,45 +8,46 @@ use crate::args::{
     VolumeActivate, VolumeCreate, VolumeList, VolumePath, VolumeRename, VolumeResize, VolumeVerb,
 };
 use crate::console::Console;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::json::VolumeJson;
 use crate::render;
 use crate::session::change;
 
-pub(crate) fn run(console: Console, verb: &VolumeVerb) -> Result<(), Failure> {
+pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure> {
     match verb {
-        VolumeVerb::Create(arguments) => create(console, arguments),
-        VolumeVerb::List(arguments) => list(console, arguments),
-        VolumeVerb::Show(target) => show(console, &target.volume),
-        VolumeVerb::Resize(arguments) => resize(console, arguments),
-        VolumeVerb::Activate(arguments) => activate(console, arguments),
+        VolumeVerb::Create(arguments) => create(context, arguments),
+        VolumeVerb::List(arguments) => list(context.console, arguments),
+        VolumeVerb::Show(target) => show(context.console, &target.volume),
+        VolumeVerb::Resize(arguments) => resize(context, arguments),
+        VolumeVerb::Activate(arguments) => activate(context, arguments),
         VolumeVerb::Deactivate(target) => {
             let path = &target.volume;
-            change_one(console, &path.pool, |pool| Ok(pool.deactivate(&path.volume)?))
+            change_one(context, &path.pool, |pool| Ok(pool.deactivate(&path.volume)?))
         }
-        VolumeVerb::Delete(target) => delete(console, &target.volume),
-        VolumeVerb::Rename(arguments) => rename(console, arguments),
+        VolumeVerb::Delete(target) => delete_wanted(context, &target.volume, Wanted::Volume),
+        VolumeVerb::Rename(arguments) => rename(context, arguments),
     }
 }
 
 /// The answer of every verb that ends with one volume or snapshot.
-pub(crate) fn answer(console: Console, volume: &VolumeView) -> Result<(), Failure> {
+pub(crate) fn answer(console: Console<'_>, volume: &VolumeView) -> Result<(), Failure> {
     console.answer(&VolumeJson::from(volume), || render::volume_page(volume))
 }
 
 /// The answer of every verb that ends with several of them.
-pub(crate) fn answer_list(console: Console, volumes: &[&VolumeView]) -> Result<(), Failure> {
+pub(crate) fn answer_list(console: Console<'_>, volumes: &[&VolumeView]) -> Result<(), Failure> {
     let values: Vec<VolumeJson> = volumes.iter().map(|volume| VolumeJson::from(*volume)).collect();
     console.answer(&values, || render::volume_table(volumes))
 }
 
 /// A change that ends with one volume or snapshot.
 pub(crate) fn change_one(
-    console: Console,
+    context: Context<'_>,
     pool: &str,
     operation: impl FnOnce(&Pool) -> Result<VolumeView, Failure>,
 ) -> Result<(), Failure> {
-    change(console, pool, operation, |volume| answer(console, volume))
+    change(context, pool, operation, |volume| answer(context.console, volume))
 }
 
 /// What a verb takes: a slip of the tongue must not delete the origin instead of its snapshot.
@@ -58,7 +59,7 @@ pub(crate) enum Wanted {
 
 /// Deletes what `path` names, if it is what the verb takes.
 pub(crate) fn delete_wanted(
-    console: Console,
+    context: Context<'_>,
     path: &VolumePath,
     wanted: Wanted,
 ) -> Result<(), Failure> {
@@ -68,8 +69,8 @@ pub(crate) fn delete_wanted(
         pool.delete(&path.volume)?;
         Ok(VolumeJson::from(&volume).deleted())
     };
-    change(console, &path.pool, operation, |value| {
-        console.answer(value, || format!("{path} is deleted\n"))
+    change(context, &path.pool, operation, |value| {
+        context.console.answer(value, || format!("{path} is deleted\n"))
     })
 }
 
@@ -86,7 +87,7 @@ fn check_kind(volume: &VolumeView, wanted: Wanted, verb: &'static str) -> Result
     Err(Failure::WrongKind { name: volume.name.to_string(), is, wanted, verb })
 }
 
-fn create(console: Console, arguments: &VolumeCreate) -> Result<(), Failure> {
+fn create(context: Context<'_>, arguments: &VolumeCreate) -> Result<(), Failure> {
     let VolumePath { pool, volume } = &arguments.volume;
     if let Some(source) = arguments.from.as_ref().filter(|source| source.pool != *pool) {
         return Err(Failure::Usage(format!(
@@ -95,14 +96,14 @@ fn create(console: Console, arguments: &VolumeCreate) -> Result<(), Failure> {
             arguments.volume
         )));
     }
-    change_one(console, pool, |handle| match (&arguments.from, arguments.size) {
+    change_one(context, pool, |handle| match (&arguments.from, arguments.size) {
         (Some(source), size) => Ok(handle.clone_volume(&source.volume, volume, size)?),
         (None, Some(size)) => Ok(handle.create_volume(volume, size)?),
         (None, None) => Err(Failure::Usage("a new volume needs --size or --from".to_owned())),
     })
 }
 
-fn list(console: Console, arguments: &VolumeList) -> Result<(), Failure> {
+fn list(console: Console<'_>, arguments: &VolumeList) -> Result<(), Failure> {
     let volumes = Engine::new()?.volumes(&arguments.pool)?;
     let shown: Vec<&VolumeView> =
         volumes.iter().filter(|volume| arguments.all || !is_snapshot(volume)).collect();
@@ -112,7 +113,7 @@ fn list(console: Console, arguments: &VolumeList) -> Result<(), Failure> {
     answer_list(console, &shown)
 }
 
-fn show(console: Console, path: &VolumePath) -> Result<(), Failure> {
+fn show(console: Console<'_>, path: &VolumePath) -> Result<(), Failure> {
     let volumes = Engine::new()?.volumes(&path.pool)?;
     answer(console, find(&volumes, &path.pool, &path.volume)?)
 }
@@ -128,25 +129,21 @@ fn find<'a>(
         .ok_or_else(|| Failure::NoVolume { pool: pool.to_owned(), name: name.to_string() })
 }
 
-fn resize(console: Console, arguments: &VolumeResize) -> Result<(), Failure> {
+fn resize(context: Context<'_>, arguments: &VolumeResize) -> Result<(), Failure> {
     let VolumePath { pool, volume } = &arguments.volume;
-    change_one(console, pool, |handle| Ok(handle.resize(volume, arguments.size)?))
+    change_one(context, pool, |handle| Ok(handle.resize(volume, arguments.size)?))
 }
 
-fn activate(console: Console, arguments: &VolumeActivate) -> Result<(), Failure> {
+fn activate(context: Context<'_>, arguments: &VolumeActivate) -> Result<(), Failure> {
     let VolumePath { pool, volume } = &arguments.volume;
-    change_one(console, pool, |handle| {
+    change_one(context, pool, |handle| {
         let read_only = arguments.read_only || is_snapshot(&handle.volume(volume)?);
         let access = if read_only { VolumeAccess::ReadOnly } else { VolumeAccess::ReadWrite };
         Ok(handle.activate(volume, access)?)
     })
 }
 
-fn delete(console: Console, path: &VolumePath) -> Result<(), Failure> {
-    delete_wanted(console, path, Wanted::Volume)
-}
-
-fn rename(console: Console, arguments: &VolumeRename) -> Result<(), Failure> {
+fn rename(context: Context<'_>, arguments: &VolumeRename) -> Result<(), Failure> {
     let VolumePath { pool, volume } = &arguments.volume;
-    change_one(console, pool, |handle| Ok(handle.rename(volume, &arguments.new_name)?))
+    change_one(context, pool, |handle| Ok(handle.rename(volume, &arguments.new_name)?))
 }

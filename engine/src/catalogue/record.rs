@@ -32,6 +32,13 @@ pub struct PoolIdentity {
     pub discard_passdown: bool,
 }
 
+impl PoolIdentity {
+    /// Whether `text` is the pool's name or its uuid.
+    pub fn is_called(&self, text: &str) -> bool {
+        self.name.as_str() == text || Uuid::try_parse(text).is_ok_and(|uuid| uuid == self.uuid)
+    }
+}
+
 /// A device that belongs to the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolDevice {

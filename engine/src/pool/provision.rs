@@ -89,6 +89,11 @@ impl Pool {
         lock(&self.state).catalogue.volume(uuid).cloned()
     }
 
+    /// What the catalogue says of the volume or snapshot of this name; the kernel is not asked.
+    pub fn volume_record_named(&self, name: &VolumeName) -> Option<Volume> {
+        self.find(name).ok()
+    }
+
     /// What the catalogue says of a group: its tag, and those of its members that are there, by
     /// identity. `None` when none is.
     pub fn group_records(&self, group: Uuid) -> Option<(GroupTag, Vec<Volume>)> {

@@ -107,6 +107,11 @@ impl CsiBed {
         self.directory.path().join("plugin/csi.sock")
     }
 
+    /// The socket by which the driver takes changes from `thinly`.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.directory.path().join("admin/thinly.sock")
+    }
+
     /// A staging path, created as kubelet does.
     pub fn staging(&self, name: &str) -> Result<String> {
         let path = self.kubelet().join("plugins").join(name).join("globalmount");
@@ -138,6 +143,8 @@ impl CsiBed {
             .arg(self.config())
             .arg("--kubelet-dir")
             .arg(self.kubelet())
+            .arg("--admin-socket")
+            .arg(self.admin_socket())
             .args(arguments)
             .env("RUST_LOG", filter)
             .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! `thinly serve`: one writer, told to stop by a signal.
+//! `thinly serve`: one writer, told to stop by a signal, that makes changes for others.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::net::UnixDatagram;
@@ -7,28 +7,36 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tempfile::TempDir;
 use thinly::exit::Exit;
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::Engine;
 
-use crate::program::{TestPool, json, refused};
+use crate::program::{TestPool, json, refused, text};
 
 struct Resident {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
+    directory: TempDir,
 }
 
 impl Resident {
     #[allow(clippy::disallowed_methods, reason = "the test runs the program that it tests")]
     fn start(pool: &str, socket: Option<&str>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let mut command = Command::new("thinly");
         command.args(["serve", pool, "--json"]).stderr(Stdio::piped());
+        command.arg("--admin-socket").arg(directory.path().join("thinly.sock"));
         if let Some(socket) = socket {
             command.env("NOTIFY_SOCKET", socket);
         }
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        Self { child, log }
+        Self { child, log, directory }
+    }
+
+    fn socket(&self) -> String {
+        self.directory.path().join("thinly.sock").display().to_string()
     }
 
     /// Reads the log up to this event.
@@ -60,7 +68,9 @@ fn it_holds_the_pool_and_lets_it_go() {
         resident.wait_for("attached");
         let process = resident.child.id();
         let arguments = ["volume", "create", &pool.path("db"), "--size", "1G"];
-        refused(&arguments, Exit::InUse, &[&pool.name, &process.to_string()]);
+        let elsewhere = [&arguments[..], &["--admin-socket", "/nowhere.sock"]].concat();
+        let words = [&pool.name, &process.to_string(), "/nowhere.sock"];
+        refused(&elsewhere, Exit::InUse, &words);
         refused(&["serve", &pool.name], Exit::InUse, &[&pool.name]);
         assert_eq!(json(&["pool", "show", &pool.name])["writer_pid"], process);
         assert_eq!(json(&["volume", "list", &pool.name]).as_array().unwrap().len(), 1);
@@ -70,6 +80,30 @@ fn it_holds_the_pool_and_lets_it_go() {
         assert!(view["writer_pid"].is_null());
         assert_eq!(json(&["volume", "show", &pool.path("web")])["state"], "active");
     }
+}
+
+#[test]
+fn it_makes_changes_for_others() {
+    let pool = TestPool::new();
+    let mut resident = Resident::start(&pool.name, None);
+    resident.wait_for("attached");
+    let socket = resident.socket();
+    let told = |arguments: &[&str]| json(&[arguments, &["--admin-socket", &socket]].concat());
+    told(&["volume", "create", &pool.path("web"), "--size", "64MiB"]);
+    let uuid = json(&["pool", "show", &pool.name])["uuid"].as_str().unwrap().to_owned();
+    // By the pool's uuid as well, and an answer for people.
+    let by_uuid = format!("{uuid}/web");
+    let page = text(&["snapshot", "create", &by_uuid, "cut", "--admin-socket", &socket]);
+    assert!(page.contains("cut"), "{page}");
+    let missing = ["volume", "delete", &pool.path("db"), "--admin-socket", &socket];
+    refused(&missing, Exit::NotFound, &["db"]);
+    told(&["volume", "delete", &pool.path("web")]);
+    // Freeing is the resident's own work.
+    assert_eq!(resident.wait_for("reaped")["pool"], pool.name);
+    resident.stop(Signal::SIGTERM);
+    assert_eq!(json(&["pool", "show", &pool.name])["clean"], true);
+    let names = json(&["volume", "list", &pool.name, "--all"]);
+    assert_eq!(names.as_array().unwrap().len(), 1);
 }
 
 #[test]

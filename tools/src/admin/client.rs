@@ -1,0 +1,51 @@
+//! The side of the command that found its pool held by somebody else.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io::{self, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::change::Change;
+use super::protocol::{Reply, Request, read_reply, send};
+use crate::args::Command;
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Asks the process behind `socket` to run a command that failed because its pool is held, and
+/// passes its answer on. `refused` is that failure: it stands when nobody else can help.
+pub(crate) fn ask(
+    console: Console<'_>,
+    socket: &Path,
+    (arguments, command): (&[OsString], &Command),
+    refused: Failure,
+) -> Result<Exit, Failure> {
+    if Change::of(command).is_none() {
+        return Err(refused);
+    }
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned);
+    let Some(arguments) = arguments.iter().map(text).collect() else { return Err(refused) };
+    let unreachable = |refused: &Failure, why: &str| Failure::NoResident {
+        refused: refused.message(),
+        socket: socket.to_owned(),
+        why: why.to_owned(),
+    };
+    let stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error) => return Err(unreachable(&refused, &error.to_string())),
+    };
+    let broken = |source: io::Error| Failure::ResidentGone { socket: socket.to_owned(), source };
+    send(&stream, &Request { arguments }).map_err(broken)?;
+    let mut replies = BufReader::new(stream);
+    loop {
+        match read_reply(&mut replies).map_err(broken)? {
+            Reply::Answer(text) => console.write_answer(&text)?,
+            Reply::Aside(line) => console.aside(&line),
+            Reply::Exit(code) => return Ok(Exit::from_code(code)),
+            Reply::NotHeld => {
+                return Err(unreachable(&refused, "the process there does not hold this pool"));
+            }
+        }
+    }
+}
