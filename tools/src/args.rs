@@ -52,6 +52,7 @@ pub struct Cli {
         long,
         global = true,
         display_order = 901,
+        hide_short_help = true,
         value_name = "PATH",
         env = "THINLY_ADMIN_SOCKET",
         hide_env_values = true,

@@ -59,7 +59,7 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Res
 fn take_changes(log: Log<'_>, socket: &Path, served: &Arc<AllServed>) -> Option<AdminServer> {
     let residence: Arc<dyn Residence> = Arc::<AllServed>::clone(served);
     match AdminServer::start(socket, residence) {
-        Ok(server) => Some(server),
+        Ok(admin) => Some(admin),
         Err(error) => {
             let why = Failure::from(error).message();
             log.line("warning", None, &format!("changes by commands are refused: {why}"));

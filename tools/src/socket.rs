@@ -1,9 +1,9 @@
 //! Listening at a unix socket. Its permissions are the only authentication.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -61,13 +61,14 @@ pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         }
         Ok(_) => fs::remove_file(path).map_err(fail("removing the stale socket"))?,
     }
-    UnixListener::bind(path).map_err(fail("listening at"))
+    let listener = UnixListener::bind(path).map_err(fail("listening at"))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(fail("setting the mode of"))?;
+    Ok(listener)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -77,7 +78,7 @@ mod tests {
         let listener = listen(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(path.parent().unwrap()), 0o700);
-        assert_eq!(mode(&path) & 0o077, 0);
+        assert_eq!(mode(&path), 0o600);
         assert!(matches!(listen(&path), Err(SocketError::Served { .. })));
         drop(listener);
         drop(listen(&path).unwrap());

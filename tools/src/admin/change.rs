@@ -97,7 +97,7 @@ mod tests {
             ("thinly snapshot create p/v s", vec!["v"]),
             ("thinly snapshot rollback p/v --to s", vec!["v", "s"]),
             ("thinly snapshot delete p/s", vec!["s"]),
-            ("thinly snapshot group p g a=b c=d", vec!["a", "c"]),
+            ("thinly snapshot group p a=b c=d --name g", vec!["a", "c"]),
             ("thinly pool remove-orphan p 7 --yes", vec![]),
         ] {
             let volumes = volumes.into_iter().map(str::to_owned).collect();
