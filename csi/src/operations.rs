@@ -132,8 +132,9 @@ impl Operations {
         Ok(Begun::New(sender, receiver))
     }
 
-    /// Hands the call to a blocking thread, which does it to its end: a client that goes away does
-    /// not end it. While all slots are taken a task waits for one.
+    /// Does the call to its end, here and now: what blocks cannot be dropped by a client that goes
+    /// away, and the answer needs no second thread to be woken. The runtime moves its other tasks
+    /// to another thread meanwhile. While all slots are taken a task waits for one.
     fn start<R, W>(self: &Arc<Self>, call: Call<R>, work: W)
     where
         R: Clone + Send + Sync + 'static,
@@ -141,16 +142,14 @@ impl Operations {
     {
         let operations = Arc::clone(self);
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => {
-                tokio::task::spawn_blocking(move || operations.finish(&call, slot, work));
-            }
+            Ok(slot) => tokio::task::block_in_place(|| operations.finish(&call, slot, work)),
             Err(_) => {
                 tokio::spawn(async move {
                     // Never closed.
                     let Ok(slot) = Arc::clone(&operations.slots).acquire_owned().await else {
                         return;
                     };
-                    tokio::task::spawn_blocking(move || operations.finish(&call, slot, work));
+                    tokio::task::block_in_place(|| operations.finish(&call, slot, work));
                 });
             }
         }
