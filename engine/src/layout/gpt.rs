@@ -100,6 +100,31 @@ pub fn write_gpt(
     Ok(image)
 }
 
+/// Takes a table off a disk that holds nothing but one partition of our type; any other table, and
+/// a damaged one, stays. Tells whether it was taken. The head goes first: it makes the disk look taken.
+pub fn wipe_own_gpt(device: &BlockDevice, logical_block: u64) -> Result<bool, LayoutError> {
+    let mut ends = DiskEnds::new(device.size().align_down(Bytes::new(logical_block)).get());
+    for (offset, end) in [(0, &mut ends.head), (ends.tail_offset, &mut ends.tail)] {
+        let mut bytes = AlignedBuffer::zeroed(end.len());
+        device.read_at(offset, &mut bytes)?;
+        end.copy_from_slice(&bytes);
+    }
+    let zeros = AlignedBuffer::zeroed(ends.head.len());
+    let tail_offset = ends.tail_offset;
+    let is_own = LogicalBlockSize::try_from(logical_block).is_ok_and(|block| {
+        let config = GptConfig::new().writable(false).logical_block_size(block);
+        config.open_from_device(ends).is_ok_and(|disk| {
+            let used = disk.partitions().values().filter(|partition| partition.is_used());
+            used.map(|partition| partition.part_type_guid.guid).eq([PARTITION_TYPE])
+        })
+    });
+    if is_own {
+        device.write_at(0, &zeros)?;
+        device.write_at(tail_offset, &zeros)?;
+    }
+    Ok(is_own)
+}
+
 /// Whether the device is a whole disk that should get a partition table before it is used.
 pub fn needs_partition(facts: &DeviceFacts) -> bool {
     !facts.is_partition && facts.dm_uuid.is_none() && facts.takes_partitions

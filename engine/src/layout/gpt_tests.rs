@@ -93,6 +93,25 @@ fn leftovers_at_both_ends_are_overwritten() {
 }
 
 #[test]
+fn a_table_of_ours_alone_is_taken_off_again() {
+    let (_dir, path, _) = partitioned(64 * MIB, "fast", 512);
+    let device = BlockDevice::open_any(&path, Access::ReadWrite).unwrap();
+    assert!(wipe_own_gpt(&device, 512).unwrap());
+    assert_eq!(find_signatures(&device).unwrap(), []);
+    assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 0));
+    assert!(!wipe_own_gpt(&device, 512).unwrap(), "there is none any more");
+
+    let (_dir, path, _) = partitioned(64 * MIB, "fast", 512);
+    let at = path.to_str().unwrap();
+    let device = BlockDevice::open_any(&path, Access::ReadWrite).unwrap();
+    // From now on it is somebody else's.
+    output("sfdisk", &["--part-type", at, "1", "L"]);
+    let before = std::fs::read(&path).unwrap();
+    assert!(!wipe_own_gpt(&device, 512).unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), before, "a foreign table was written");
+}
+
+#[test]
 fn long_names_are_cut_between_characters() {
     assert_eq!(partition_name("fast"), "thinly:fast");
     let long = partition_name(&"x".repeat(100));

@@ -39,7 +39,8 @@ mod usable;
 mod window;
 
 pub use self::gpt::{
-    GptImage, PARTITION_TYPE, find_partition, needs_partition, wait_for_partition, write_gpt,
+    GptImage, PARTITION_TYPE, find_partition, needs_partition, wait_for_partition, wipe_own_gpt,
+    write_gpt,
 };
 pub use error::LayoutError;
 pub use extent_map::{DeviceSpace, ExtentError, ExtentMap, Placement};

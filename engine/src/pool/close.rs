@@ -1,6 +1,7 @@
 //! Taking a pool out of the kernel, and off its disks.
 #![forbid(unsafe_code)]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -13,10 +14,13 @@ use super::open::{attach, is_open};
 use super::read_only_view::{holds, info};
 use super::settle::{thins, views};
 use super::stack::remove;
-use crate::block_device::{Access, BlockDevice};
+use crate::block_device::{Access, BlockDevice, DeviceError};
 use crate::catalogue::Volume;
 use crate::dm::Dm;
-use crate::layout::{Label, LabelState, wipe_labels, write_labels};
+use crate::dm::block::reread_partitions;
+use crate::layout::{
+    DeviceFacts, Label, LabelState, System, wipe_labels, wipe_own_gpt, write_labels,
+};
 
 /// Removing a thin waits for an RCU grace period; waits in parallel share one.
 const PARALLEL_REMOVALS: usize = 32;
@@ -110,6 +114,27 @@ pub(super) fn destroy(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolErr
     }
     for (disk, _) in &disks {
         wipe_labels(disk)?;
+    }
+    let paths: Vec<PathBuf> = disks.iter().map(|(disk, _)| disk.path().to_owned()).collect();
+    drop(disks);
+    paths.iter().try_for_each(|path| unpartition(path))
+}
+
+/// Gives a disk that [`create`](super::create) partitioned back as it was: blank. The pool is gone by
+/// now, so a disk that somebody has opened meanwhile just keeps its table.
+fn unpartition(partition: &Path) -> Result<(), PoolError> {
+    let system = System::default();
+    let facts = DeviceFacts::read(&system, partition)?;
+    if !facts.is_partition {
+        return Ok(());
+    }
+    let disk = match BlockDevice::open(&system.node(&facts.disk.0), Access::Exclusive) {
+        Err(DeviceError::Busy { .. }) => return Ok(()),
+        opened => opened?,
+    };
+    if wipe_own_gpt(&disk, facts.logical_block_bytes)? {
+        // Until then the kernel shows a partition that is not there.
+        let _ = reread_partitions(&disk);
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ fn a_pool_with_metadata_of_its_own_is_made_closed_opened_and_destroyed() {
     assert_eq!(json(&["pool", "destroy", &name, "--yes"])["state"], "destroyed");
     refused(&["pool", "show", &name], Exit::NotFound, &[&name, "pool list"]);
     // Nothing is left that would be in the way of another use.
-    json(&["pool", "create", &name, disk_of(&disks, 0), "--force"]);
+    json(&["pool", "create", &name, disk_of(&disks, 0)]);
 }
 
 fn short(pool: &serde_json::Value) -> &str {
