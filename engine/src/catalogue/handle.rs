@@ -12,6 +12,12 @@ use uuid::Uuid;
 
 use super::volume::Volume;
 
+/// What a cluster calls the driver that serves the handles, unless it was told otherwise.
+pub const DRIVER_NAME: &str = "thinly.dev";
+
+/// The topology key whose value is the node that has the object, unless it was told otherwise.
+pub const TOPOLOGY_KEY: &str = "topology.thinly.dev/node";
+
 /// The version in front of every identifier.
 const VERSION: &str = "v1";
 
