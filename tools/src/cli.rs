@@ -11,7 +11,10 @@ use crate::console::{Console, write_answer};
 use crate::dm_command::{self, DmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::{manual_command, pool_command, serve_command, snapshot_command, volume_command};
+use crate::{
+    adopt_command, audit_command, forget_command, manual_command, pool_command, serve_command,
+    snapshot_command, volume_command,
+};
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
 pub fn run(arguments: &[OsString]) -> Exit {
@@ -40,6 +43,9 @@ fn dispatch(console: Console, command: &Command) -> Result<(), Failure> {
         Command::Pool { verb } => pool_command::run(console, verb),
         Command::Volume { verb } => volume_command::run(console, verb),
         Command::Snapshot { verb } => snapshot_command::run(console, verb),
+        Command::Adopt(arguments) => adopt_command::run(console, arguments),
+        Command::Forget(arguments) => forget_command::run(console, arguments),
+        Command::Audit(arguments) => audit_command::run(console, arguments),
         Command::Dm(arguments) => look_at_dm(arguments),
         Command::Serve(arguments) => serve_command::run(console, arguments),
         Command::Completions(arguments) => manual_command::completions(console, arguments),

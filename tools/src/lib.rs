@@ -6,17 +6,26 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod audit;
+pub mod cluster_name;
 pub mod dm_command;
 pub mod exit;
+pub mod handles;
 pub mod json;
+pub mod manifest;
 pub mod render;
 pub mod size;
 
+mod adopt_command;
+mod adoption;
 mod advice;
+mod audit_command;
 mod cli;
 mod console;
 mod failure;
 mod file;
+mod forget_command;
+mod known;
 mod manual_command;
 mod name;
 mod notify;

@@ -25,7 +25,7 @@ const VERSION: &str = "v1";
 const POOL_DIGITS: usize = 8;
 
 /// What an identifier names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// A volume.
     Volume,
@@ -66,7 +66,7 @@ pub struct ObjectIdError {
 }
 
 /// The identifier of a volume, a snapshot or a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
     /// The first 32 bits of the pool's uuid: they tell which pool to ask.
     pool: u32,
@@ -86,6 +86,12 @@ impl ObjectId {
     pub fn of(pool: Uuid, volume: &Volume) -> Self {
         let kind = if volume.is_snapshot() { ObjectKind::Snapshot } else { ObjectKind::Volume };
         Self::new(pool, kind, volume.uuid)
+    }
+
+    /// The identifier of another object of the same pool.
+    #[must_use]
+    pub const fn beside(self, kind: ObjectKind, uuid: Uuid) -> Self {
+        Self { pool: self.pool, kind, uuid }
     }
 
     /// Whether the object may be in this pool.

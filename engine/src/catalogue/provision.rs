@@ -82,6 +82,9 @@ impl Provision {
     /// and room for what a driver adds.
     pub const ATTRIBUTE_BYTES_MAX: usize = 5 * 1024;
 
+    /// Under which attribute the filesystem is kept that a volume was adopted with.
+    pub const FILESYSTEM_ATTRIBUTE: &str = "filesystem";
+
     /// A provision whose attributes are not too long.
     pub fn new(
         key: ProvisionKey,
