@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use thinly_engine::block_device::{Access, BlockDevice};
-use thinly_engine::catalogue::{ClusterAccess, ObjectKind, Provision, ProvisionKey};
+use thinly_engine::catalogue::{ApplyError, ClusterAccess, ObjectKind, Provision, ProvisionKey};
 use thinly_engine::layout::{Carried, Window, carried};
 use thinly_engine::pool::{Engine, Pool, PoolError, VolumeAccess, VolumeState, VolumeView};
 
@@ -101,14 +101,9 @@ fn adopt(
 ) -> Result<Manifest, Failure> {
     let kind = view.handle.kind();
     let key = ProvisionKey::of(kind, name.as_str()).map_err(PoolError::from)?;
-    if let Some(other) = pool.by_key(&key).filter(|other| *other != view.uuid) {
+    if pool.by_key(&key).is_some() {
         // Before anything is recorded of the content.
-        let other =
-            pool.volume_record(other).map_or_else(|| other.to_string(), |it| it.name.to_string());
-        return Err(not_adoptable(
-            arguments,
-            format!("cannot be called {name} by a cluster: {other} is; choose another --pv-name"),
-        ));
+        return Err(PoolError::from(ApplyError::KeyTaken { key }).into());
     }
     if kind == ObjectKind::Snapshot {
         let provision = Provision::new(key, BTreeMap::new()).map_err(PoolError::from)?;
