@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use thinly_csi::serve::Options;
 use thinly_csi::{Endpoint, Identity};
+use thinly_engine::catalogue::{DRIVER_NAME, TOPOLOGY_KEY};
 
 /// The CSI driver of Thinly: volumes on the disks of this node.
 #[derive(Debug, Parser)]
@@ -21,10 +22,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", default_value = "/etc/thinly/config.yaml")]
     config: PathBuf,
     /// The driver's name in the cluster
-    #[arg(long, value_name = "NAME", default_value = "thinly.dev", value_parser = driver_name)]
+    #[arg(long, value_name = "NAME", default_value = DRIVER_NAME, value_parser = driver_name)]
     driver_name: String,
     /// The topology key whose value is the node's name
-    #[arg(long, value_name = "KEY", default_value = "topology.thinly.dev/node")]
+    #[arg(long, value_name = "KEY", default_value = TOPOLOGY_KEY)]
     topology_key: String,
     /// Kubelet's directory; nothing outside of it is mounted on
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]

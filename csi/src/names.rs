@@ -12,15 +12,9 @@ use uuid::Uuid;
 use crate::ObjectKind;
 use crate::failure::status_of;
 
-/// The key of an object that a cluster asked for by name. Kinds have names of their own.
+/// The key of an object that a cluster asked for by name.
 pub(crate) fn key(kind: ObjectKind, name: &str) -> Result<ProvisionKey, Status> {
-    let kind = match kind {
-        ObjectKind::Volume => "volume",
-        ObjectKind::Snapshot => "snapshot",
-        ObjectKind::Group => "group",
-    };
-    ProvisionKey::new(&format!("{kind}/{name}"))
-        .map_err(|error| Status::invalid_argument(error.to_string()))
+    ProvisionKey::of(kind, name).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 /// A failure while a name is tried.
@@ -103,12 +97,6 @@ mod tests {
             prop_assert!(name.as_str().len() <= VolumeName::BYTES_MAX);
             prop_assert_ne!(unique_name(&wanted).unwrap(), name);
         }
-    }
-
-    #[test]
-    fn names_of_different_kinds_do_not_meet() {
-        let volume = key(ObjectKind::Volume, "x").unwrap();
-        assert_ne!(volume, key(ObjectKind::Snapshot, "x").unwrap());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can be asked: every verb, flag and help text, defined once.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod pool;
 mod snapshot;
 mod volume;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::pool::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
     PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
@@ -31,7 +33,7 @@ Example:
   thinly snapshot create p0/web web-monday
 
 Exit codes: 0 done, 1 internal, 2 usage, 3 not found, 4 exists, 5 in use, 6 refused,
-7 no space, 8 damaged, 9 degraded pool, 10 unsupported kernel, 77 permission.";
+7 no space, 8 damaged, 9 degraded pool, 10 unsupported kernel, 11 differs, 77 permission.";
 
 /// Thin-provisioned pools, volumes and snapshots on the kernel's dm-thin, without LVM.
 #[derive(Debug, Parser)]
@@ -85,6 +87,27 @@ pub enum Command {
         #[command(subcommand)]
         verb: SnapshotVerb,
     },
+    /// Make a volume or snapshot known to a cluster, and print what to apply there.
+    ///
+    /// The driver serves only what a cluster asked for or was told of. This tells it of a volume that
+    /// was made here or outlived its claim, and prints the PersistentVolume (of a snapshot: the
+    /// VolumeSnapshotContent) for `kubectl apply -f -`. What the volume holds stays: the driver makes a
+    /// filesystem only on a volume that nobody ever wrote. When it is known already, nothing is changed
+    /// and the object for its handle is printed.
+    #[command(after_long_help = cluster::ADOPT_EXAMPLE)]
+    Adopt(Adopt),
+    /// Make clusters forget a volume, a snapshot or a group of snapshots; it and its data stay.
+    ///
+    /// The driver then answers that its handle names nothing. Refused while it is active. Repeating it
+    /// is harmless.
+    #[command(after_long_help = cluster::FORGET_EXAMPLE)]
+    Forget(Forget),
+    /// Compare what a pool keeps for a cluster with the handles that the cluster has.
+    ///
+    /// It only reads. The exit code is 0 when both have the same objects, and 11 when not; handles of
+    /// other pools are listed and are no difference.
+    #[command(after_long_help = cluster::AUDIT_EXAMPLE)]
+    Audit(Audit),
     /// Look at dm devices as the kernel sees them, whoever made them.
     Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.

@@ -28,13 +28,15 @@ pub enum Exit {
     Degraded,
     /// The kernel cannot do it.
     Unsupported,
+    /// What was compared is not the same.
+    Differs,
     /// The caller may not.
     Permission,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Internal,
         Self::Usage,
@@ -46,6 +48,7 @@ impl Exit {
         Self::Damaged,
         Self::Degraded,
         Self::Unsupported,
+        Self::Differs,
         Self::Permission,
     ];
 
@@ -66,6 +69,9 @@ impl Exit {
             Self::Damaged => (8, "damaged", "What is on disk does not hold together."),
             Self::Degraded => (9, "degraded", "The pool's condition does not allow it."),
             Self::Unsupported => (10, "unsupported", "The kernel lacks device-mapper or dm-thin."),
+            Self::Differs => {
+                (11, "differs", "What was compared is not the same; the answer says how.")
+            }
             Self::Permission => (77, "permission", "It takes root."),
         }
     }

@@ -5,11 +5,13 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use thinly_engine::catalogue::ObjectId;
 use thinly_engine::dm::DmError;
 use thinly_engine::pool::PoolError;
 use thiserror::Error;
 
 use crate::exit::Exit;
+use crate::handles::HandleListError;
 use crate::socket::SocketError;
 
 /// Why a verb failed.
@@ -43,6 +45,82 @@ pub enum Failure {
         wanted: &'static str,
         /// The verb.
         verb: &'static str,
+    },
+    /// A cluster knows what should be deleted.
+    #[error(
+        "a cluster knows {path} as {handle}; delete its {object} there, or run `thinly forget {forget}` first"
+    )]
+    KnownToCluster {
+        /// The volume or snapshot.
+        path: String,
+        /// The handle, of itself or of its group.
+        handle: ObjectId,
+        /// What the cluster calls such an object.
+        object: &'static str,
+        /// What to hand to `thinly forget`.
+        forget: String,
+    },
+    /// A snapshot is known with its group, not by itself.
+    #[error(
+        "a cluster knows {path} with its group {group:?}, as {handle}; forget all of it with `thinly forget {forget}`"
+    )]
+    KnownByGroup {
+        /// The snapshot.
+        path: String,
+        /// The group's name.
+        group: String,
+        /// The group's handle.
+        handle: ObjectId,
+        /// What to hand to `thinly forget`.
+        forget: String,
+    },
+    /// There is no such group of snapshots in the pool.
+    #[error(
+        "pool {pool:?} has no group of snapshots {name:?}; `thinly snapshot list {pool} --json` tells the group of each snapshot"
+    )]
+    NoGroup {
+        /// The pool that was asked.
+        pool: String,
+        /// What was not found.
+        name: String,
+    },
+    /// Several groups of snapshots have the name.
+    #[error("pool {pool:?} has several groups called {name:?}; name one by its uuid: {uuids}")]
+    AmbiguousGroup {
+        /// The pool that was asked.
+        pool: String,
+        /// Their name.
+        name: String,
+        /// Their uuids.
+        uuids: String,
+    },
+    /// A volume cannot be made known to a cluster in the way that was asked for.
+    #[error("{path} {problem}")]
+    NotAdoptable {
+        /// The volume.
+        path: String,
+        /// What is in the way, and what to do.
+        problem: String,
+    },
+    /// A list of handles cannot be read.
+    #[error("{file}: {source}", file = file.display())]
+    HandleList {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: HandleListError,
+    },
+    /// A pool and a cluster do not have the same objects.
+    #[error(
+        "pool {pool} and the handles differ: {unnamed} objects that no handle names, {dangling} handles that reach nothing"
+    )]
+    Differs {
+        /// The pool.
+        pool: String,
+        /// How many objects no handle names.
+        unnamed: usize,
+        /// How many handles reach nothing.
+        dangling: usize,
     },
     /// A verb that destroys data wants its confirmation.
     #[error("{0} for good; add --yes if that is what you want")]
@@ -114,10 +192,17 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::HandleList { .. } => Exit::Usage,
             Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
-            Self::NoVolume { .. } => Exit::NotFound,
-            Self::WrongKind { .. } | Self::NotConfirmed(_) | Self::Dm(_) => Exit::Refused,
+            Self::NoVolume { .. } | Self::NoGroup { .. } => Exit::NotFound,
+            Self::WrongKind { .. }
+            | Self::KnownToCluster { .. }
+            | Self::KnownByGroup { .. }
+            | Self::AmbiguousGroup { .. }
+            | Self::NotAdoptable { .. }
+            | Self::NotConfirmed(_)
+            | Self::Dm(_) => Exit::Refused,
+            Self::Differs { .. } => Exit::Differs,
             Self::FileExists { .. } => Exit::Exists,
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,

@@ -2,6 +2,7 @@
 //! a test holds the two together.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod report;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use thinly_engine::pool::{
 use thinly_engine::units::ThinId;
 use uuid::Uuid;
 
+pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 

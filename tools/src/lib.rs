@@ -7,19 +7,28 @@
 
 pub mod admin;
 pub mod args;
+pub mod audit;
+pub mod cluster_name;
 pub mod dm_command;
 pub mod exit;
+pub mod handles;
 pub mod json;
+pub mod manifest;
 pub mod render;
 pub mod size;
 pub mod socket;
 
+mod adopt_command;
+mod adoption;
 mod advice;
+mod audit_command;
 mod cli;
 mod console;
 mod context;
 mod failure;
 mod file;
+mod forget_command;
+mod known;
 mod manual_command;
 mod name;
 mod notify;

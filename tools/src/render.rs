@@ -1,6 +1,8 @@
 //! Answers for people: tables for lists, a page for one thing.
 #![forbid(unsafe_code)]
 
+mod cluster;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{Provision, VolumeKind};
 use thinly_engine::pool::{
@@ -8,6 +10,7 @@ use thinly_engine::pool::{
 };
 use thinly_engine::units::{Bytes, ThinId};
 
+pub use self::cluster::audit_page;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};

@@ -11,6 +11,7 @@ use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::json::VolumeJson;
+use crate::known::refuse_known;
 use crate::render;
 use crate::session::change;
 
@@ -66,6 +67,7 @@ pub(crate) fn delete_wanted(
     let operation = |pool: &Pool| {
         let volume = pool.volume(&path.volume)?;
         check_kind(&volume, wanted, "delete")?;
+        refuse_known(path, &volume)?;
         pool.delete(&path.volume)?;
         Ok(VolumeJson::from(&volume).deleted())
     };
@@ -118,7 +120,8 @@ fn show(console: Console<'_>, path: &VolumePath) -> Result<(), Failure> {
     answer(console, find(&volumes, &path.pool, &path.volume)?)
 }
 
-fn find<'a>(
+/// What a pool calls by this name.
+pub(crate) fn find<'a>(
     volumes: &'a [VolumeView],
     pool: &str,
     name: &VolumeName,

@@ -51,6 +51,15 @@ const USAGE: &[(&[&str], &str)] = &[
     (&["snapshot", "rollback", "p0/web"], "--to"),
     (&["snapshot", "group", "p0", "--name", "g", "web"], "ORIGIN=SNAPSHOT"),
     (&["snapshot", "group", "p0", "--name", "g"], "ORIGIN=SNAPSHOT"),
+    (&["adopt", "web"], "POOL/NAME"),
+    (&["adopt", "p0/web", "--pv-name", "Web"], "lower-case"),
+    (&["adopt", "p0/web", "--access", "file"], "mount"),
+    (&["adopt", "p0/web", "--fs-type", "zfs"], "ext4"),
+    (&["adopt", "p0/web", "--access", "block", "--fs-type", "xfs"], "--access mount"),
+    (&["adopt", "p0/web", "--claim", "data"], "NAMESPACE/NAME"),
+    (&["adopt", "p0/web", "--node", ""], "--node"),
+    (&["forget", "p0"], "POOL/NAME"),
+    (&["audit", "p0"], "--handles"),
     (&["serve"], "POOL"),
     (&["completions", "dos"], "dos"),
 ];
@@ -106,6 +115,22 @@ fn files_are_looked_at_before_pools() {
     let output = run(&["pool", "restore", "p0", "no-such-file"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("no-such-file"));
+}
+
+#[test]
+fn a_list_of_handles_is_read_before_the_pool_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("handles");
+    std::fs::write(&path, "# mine\n\nv1.00112233.vol.nonsense\n").unwrap();
+    let path = path.to_str().unwrap();
+    let output = run(&["audit", "p0", "--handles", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let message = stderr(&output);
+    assert!(message.contains(path) && message.contains("line 3"), "{message}");
+    let output = run(&["audit", "p0", "--handles", "no-such-file", "--json"]);
+    let value: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(value["error"]["kind"], "not_found");
 }
 
 #[test]

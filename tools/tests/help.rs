@@ -50,9 +50,9 @@ fn every_verb_has_an_example_that_parses() {
         let lines = example_lines(&help);
         assert!(lines.iter().any(|line| line.starts_with(&name)), "{name} is not in its example");
         for line in lines {
-            // What explains an example stands after two spaces, where its output goes after '>'.
+            // What explains an example stands after two spaces, where its output goes after '>' or '|'.
             let line = line.split("  ").next().unwrap_or_default();
-            let line = line.split('>').next().unwrap_or_default();
+            let line = line.split(['>', '|']).next().unwrap_or_default();
             // `thinly dm` looks at a path while it parses; the node need not exist here.
             let words = line.split_whitespace().map(|word| match word {
                 "/dev/dm-3" => "253:3",

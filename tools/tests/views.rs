@@ -7,13 +7,13 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use thinly::json::{
-    CompletionsJson, ErrorJson, EventJson, FileJson, PageJson, PoolJson, RepairJson, SalvagedJson,
-    VolumeJson, WarningJson,
+    AdoptionJson, AuditJson, CompletionsJson, DanglingJson, ErrorJson, EventJson, FileJson,
+    PageJson, PoolJson, RepairJson, SalvagedJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
-    GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp, VolumeKind,
-    VolumeName,
+    Content, GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp,
+    VolumeKind, VolumeName,
 };
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
@@ -123,6 +123,8 @@ fn volume() -> VolumeView {
         read_only: false,
         handle: handle(ObjectKind::Volume, 0x10),
         provision: None,
+        group_provision: None,
+        content: Content::Touched,
     }
 }
 
@@ -242,6 +244,8 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
+        serde_json::to_value(adoption()),
+        serde_json::to_value(audit()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
         serde_json::to_value(CompletionsJson { shell: String::new(), script: String::new() }),
         serde_json::to_value(EventJson { event: "e", pool: None, message: "m" }),
@@ -253,6 +257,23 @@ fn all_keys() -> BTreeSet<String> {
         keys(&value.unwrap(), &mut found);
     }
     found
+}
+
+/// The fields inside of the manifest are those of Kubernetes.
+fn adoption() -> AdoptionJson<'static> {
+    AdoptionJson { handle: String::new(), adopted: true, manifest: None }
+}
+
+fn audit() -> AuditJson {
+    let (handle, name) = (String::new, String::new);
+    AuditJson {
+        pool: "p0".to_owned(),
+        agrees: false,
+        agreed_count: 1,
+        unnamed: vec![UnnamedJson { handle: handle(), name: name(), provision_key: String::new() }],
+        dangling: vec![DanglingJson { handle: handle(), fault: "absent", name: None }],
+        elsewhere: Vec::new(),
+    }
 }
 
 /// A repair that was done and lost a volume.

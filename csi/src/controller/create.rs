@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thinly_csi_wire::volume_content_source::{SnapshotSource, Type as Source, VolumeSource};
 use thinly_csi_wire::{CreateVolumeRequest, CreateVolumeResponse, VolumeContentSource};
-use thinly_engine::catalogue::{Provision, Volume, VolumeKind};
+use thinly_engine::catalogue::{ClusterAccess, Provision, Volume, VolumeKind};
 use thinly_engine::pool::Pool;
 use thinly_engine::units::Bytes;
 use tonic::Status;
@@ -24,8 +24,6 @@ use crate::request::{
 
 /// Under which attribute the source of a copy is kept: its record keeps only the uuid.
 const SOURCE: &str = "source";
-/// Under which attribute the kind of access is kept.
-const ACCESS: &str = "access";
 
 /// The identifier of the source, if one is named.
 pub(super) fn source_id(request: &CreateVolumeRequest) -> Result<Option<String>, Status> {
@@ -114,7 +112,8 @@ fn read(request: &CreateVolumeRequest) -> Result<Asked, Status> {
         .collect();
     let mutable = request.mutable_parameters.iter();
     attributes.extend(mutable.map(|(key, value)| (mutable_key(key), value.clone())));
-    attributes.insert(ACCESS.to_owned(), if is_block { "block" } else { "mount" }.to_owned());
+    let access = if is_block { ClusterAccess::Block } else { ClusterAccess::Mount };
+    attributes.insert(ClusterAccess::ATTRIBUTE.to_owned(), access.to_string());
     if let Some((id, _)) = &source {
         attributes.insert(SOURCE.to_owned(), id.clone());
     }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use thinly_csi_wire::{ControllerExpandVolumeRequest, ControllerExpandVolumeResponse};
-use thinly_engine::catalogue::Content;
+use thinly_engine::catalogue::{ClusterAccess, Content};
 use thinly_engine::units::Bytes;
 use tonic::Status;
 
@@ -26,12 +26,22 @@ pub(super) fn expand(
     let size = grow(&found, capacity)?;
     let is_block = match access {
         Some(access) => access.is_block(),
-        None => found.volume.content == Content::Touched,
+        None => is_used_as_block(&found),
     };
     Ok(ControllerExpandVolumeResponse {
         capacity_bytes: i64::try_from(size.get()).unwrap_or(i64::MAX),
         node_expansion_required: !is_block,
     })
+}
+
+/// What the cluster said when it asked for the volume or was told of it. The content alone does not
+/// tell: what somebody else formatted is mounted, and counts as written by anybody.
+fn is_used_as_block(found: &Found) -> bool {
+    let provision = found.pool.provision_of(found.volume.uuid);
+    match provision.and_then(|provision| provision.access()) {
+        Some(access) => access == ClusterAccess::Block,
+        None => found.volume.content == Content::Touched,
+    }
 }
 
 /// Grows a volume to what is asked for at least; one that is large enough stays as it is.

@@ -12,6 +12,12 @@ use uuid::Uuid;
 
 use super::volume::Volume;
 
+/// What a cluster calls the driver that serves the handles, unless it was told otherwise.
+pub const DRIVER_NAME: &str = "thinly.dev";
+
+/// The topology key whose value is the node that has the object, unless it was told otherwise.
+pub const TOPOLOGY_KEY: &str = "topology.thinly.dev/node";
+
 /// The version in front of every identifier.
 const VERSION: &str = "v1";
 
@@ -19,7 +25,7 @@ const VERSION: &str = "v1";
 const POOL_DIGITS: usize = 8;
 
 /// What an identifier names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// A volume.
     Volume,
@@ -60,7 +66,7 @@ pub struct ObjectIdError {
 }
 
 /// The identifier of a volume, a snapshot or a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
     /// The first 32 bits of the pool's uuid: they tell which pool to ask.
     pool: u32,
@@ -80,6 +86,12 @@ impl ObjectId {
     pub fn of(pool: Uuid, volume: &Volume) -> Self {
         let kind = if volume.is_snapshot() { ObjectKind::Snapshot } else { ObjectKind::Volume };
         Self::new(pool, kind, volume.uuid)
+    }
+
+    /// The identifier of another object of the same pool.
+    #[must_use]
+    pub const fn beside(self, kind: ObjectKind, uuid: Uuid) -> Self {
+        Self { pool: self.pool, kind, uuid }
     }
 
     /// Whether the object may be in this pool.

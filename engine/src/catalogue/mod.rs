@@ -27,10 +27,10 @@ mod golden;
 
 pub use apply_error::ApplyError;
 pub use checkpoint::ReplayError;
-pub use handle::{ObjectId, ObjectIdError, ObjectKind};
+pub use handle::{DRIVER_NAME, ObjectId, ObjectIdError, ObjectKind, TOPOLOGY_KEY};
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};
-pub use provision::{Provision, ProvisionKey};
+pub use provision::{ClusterAccess, Provision, ProvisionKey};
 pub use record::{PoolDevice, PoolIdentity, RECORD_VERSION, Record, RecordError, SnapshotMember};
 pub use state::{Catalogue, Epoch};
 pub use volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};

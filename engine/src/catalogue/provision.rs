@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::apply_error::ApplyError;
+use super::handle::ObjectKind;
 use super::name::{NameError, check_text, name_type};
 
 name_type! {
@@ -18,6 +19,52 @@ name_type! {
 impl ProvisionKey {
     /// The longest key, in bytes: room for a kind in front of what a CSI name may be.
     pub const BYTES_MAX: usize = 192;
+
+    /// The key of an object that a cluster calls `name`. Kinds have names of their own.
+    pub fn of(kind: ObjectKind, name: &str) -> Result<Self, NameError> {
+        Self::new(&format!("{}{name}", prefix(kind)))
+    }
+
+    /// What the cluster calls the object; `None` when the key is of another kind, or no cluster's.
+    pub fn name_in_cluster(&self, kind: ObjectKind) -> Option<&str> {
+        self.as_str().strip_prefix(prefix(kind))
+    }
+}
+
+const fn prefix(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Volume => "volume/",
+        ObjectKind::Snapshot => "snapshot/",
+        ObjectKind::Group => "group/",
+    }
+}
+
+/// How a cluster uses a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterAccess {
+    /// As a device.
+    Block,
+    /// As a filesystem that is mounted.
+    Mount,
+}
+
+impl ClusterAccess {
+    /// Under which attribute of a provision it is kept.
+    pub const ATTRIBUTE: &str = "access";
+
+    /// The attribute's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Mount => "mount",
+        }
+    }
+}
+
+impl fmt::Display for ClusterAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What an orchestrator asked for when it had an object made, kept beside the object so that a
@@ -35,6 +82,9 @@ impl Provision {
     /// and room for what a driver adds.
     pub const ATTRIBUTE_BYTES_MAX: usize = 5 * 1024;
 
+    /// Under which attribute the filesystem is kept that a volume was adopted with.
+    pub const FILESYSTEM_ATTRIBUTE: &str = "filesystem";
+
     /// A provision whose attributes are not too long.
     pub fn new(
         key: ProvisionKey,
@@ -43,6 +93,12 @@ impl Provision {
         let provision = Self { key, attributes };
         provision.check()?;
         Ok(provision)
+    }
+
+    /// How the cluster uses the volume; `None` when that was not kept.
+    pub fn access(&self) -> Option<ClusterAccess> {
+        let kept = self.attributes.get(ClusterAccess::ATTRIBUTE)?;
+        [ClusterAccess::Block, ClusterAccess::Mount].into_iter().find(|one| one.as_str() == kept)
     }
 
     /// Refuses attributes that are too long.
@@ -100,6 +156,35 @@ mod tests {
             let error = ProvisionKey::new(bad).unwrap_err().to_string();
             assert!(error.contains("orchestrator's name"), "{error}");
         }
+    }
+
+    #[test]
+    fn kinds_have_keys_of_their_own_and_give_their_names_back() {
+        let kinds = [ObjectKind::Volume, ObjectKind::Snapshot, ObjectKind::Group];
+        let keys = kinds.map(|kind| ProvisionKey::of(kind, "pvc-1").unwrap());
+        // They are in journals: no release may spell them in another way.
+        assert_eq!(
+            keys.each_ref().map(ProvisionKey::as_str),
+            ["volume/pvc-1", "snapshot/pvc-1", "group/pvc-1"]
+        );
+        for (at, key) in keys.iter().enumerate() {
+            let names = kinds.map(|kind| key.name_in_cluster(kind));
+            assert_eq!(names[at], Some("pvc-1"));
+            assert_eq!(names.iter().flatten().count(), 1, "{key}");
+        }
+        assert!(ProvisionKey::of(ObjectKind::Volume, "a\nb").is_err());
+    }
+
+    #[test]
+    fn the_access_is_read_as_it_was_kept() {
+        let kept = |value: &str| {
+            let attributes =
+                BTreeMap::from([(ClusterAccess::ATTRIBUTE.to_owned(), value.to_owned())]);
+            Provision::new(ProvisionKey::new("k").unwrap(), attributes).unwrap().access()
+        };
+        assert_eq!(kept("block"), Some(ClusterAccess::Block));
+        assert_eq!(kept("mount"), Some(ClusterAccess::Mount));
+        assert_eq!(kept("Mount"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod carried;
 mod error;
 mod extent_map;
 mod extent_record;
@@ -42,6 +43,7 @@ pub use self::gpt::{
     GptImage, PARTITION_TYPE, find_partition, needs_partition, wait_for_partition, wipe_own_gpt,
     write_gpt,
 };
+pub use carried::{Carried, carried, filesystem_in};
 pub use error::LayoutError;
 pub use extent_map::{DeviceSpace, ExtentError, ExtentMap, Placement};
 pub use facts::{DeviceFacts, Holder, PartitionFacts};

@@ -28,12 +28,12 @@ pub enum VolumeAccess {
 }
 
 impl VolumeAccess {
-    /// What it means for this volume: the first hand-out for writing is recorded.
+    /// What it means for this volume: a hand-out for writing ends every right to format it.
     fn of(self, volume: &Volume) -> Access {
-        match self {
-            Self::ReadOnly => Access::ReadOnly,
-            Self::ReadWrite if volume.content == Content::Blank => Access::FirstTouch,
-            Self::ReadWrite | Self::Internal => Access::ReadWrite,
+        match (self, &volume.content) {
+            (Self::ReadOnly, _) => Access::ReadOnly,
+            (Self::ReadWrite, Content::Blank | Content::Formatting { .. }) => Access::FirstTouch,
+            (Self::ReadWrite | Self::Internal, _) => Access::ReadWrite,
         }
     }
 }

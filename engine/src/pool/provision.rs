@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::error::PoolError;
 use super::handle::Pool;
 use super::locks::lock;
+use super::view::VolumeView;
 use crate::catalogue::{
     ApplyError, Content, GroupTag, Provision, ProvisionKey, Record, Volume, VolumeName,
 };
@@ -72,6 +73,40 @@ impl Pool {
     /// Makes an orchestrator forget an object, which stays. Repeating it is harmless.
     pub fn clear_provision(&self, uuid: Uuid) -> Result<(), PoolError> {
         self.commit(Record::Unprovisioned { uuid })
+    }
+
+    /// [`Pool::clear_provision`] for a volume or snapshot that nobody can be using: refused while it
+    /// has a device. Repeating it is harmless.
+    pub fn forget(&self, name: &VolumeName) -> Result<VolumeView, PoolError> {
+        let (_lock, volume) = self.lock_one(name)?;
+        self.refuse_active(&volume)?;
+        if self.provision_of(volume.uuid).is_some() {
+            self.clear_provision(volume.uuid)?;
+        }
+        self.volume(name)
+    }
+
+    /// [`Pool::forget`] for a group of snapshots: refused while one of them has a device.
+    pub fn forget_group(&self, group: Uuid) -> Result<Vec<VolumeView>, PoolError> {
+        let names: Vec<VolumeName> = self
+            .group_records(group)
+            .map(|(_, members)| members.into_iter().map(|member| member.name).collect())
+            .unwrap_or_default();
+        let (_lock, members) = self.lock_all(&names)?;
+        members.iter().try_for_each(|member| self.refuse_active(member))?;
+        if self.provision_of(group).is_some() {
+            self.clear_provision(group)?;
+        }
+        names.iter().map(|name| self.volume(name)).collect()
+    }
+
+    fn refuse_active(&self, volume: &Volume) -> Result<(), PoolError> {
+        match self.thin_device(volume)? {
+            Some(device) if device.live => {
+                Err(PoolError::VolumeActive { name: volume.name.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was asked for when this volume, snapshot or group was made.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::kernel::ThinDevice;
 use super::view::{Usage, VolumeState, VolumeView};
 use crate::catalogue::{
-    Catalogue, ObjectId, PoolIdentity, ThinState, Volume, VolumeKind, VolumeName,
+    Catalogue, ObjectId, PoolIdentity, Provision, ThinState, Volume, VolumeKind, VolumeName,
 };
 use crate::dm::PoolUsage;
 use crate::plan::link_path;
@@ -54,7 +54,18 @@ pub(super) fn volume_view(
         read_only: device.is_some_and(|device| device.read_only),
         handle: ObjectId::of(pool.uuid, volume),
         provision: None,
+        group_provision: None,
+        content: volume.content.clone(),
     }
+}
+
+/// What orchestrators asked for, of a volume or snapshot and of its group.
+pub(super) fn provisions(
+    catalogue: &Catalogue,
+    volume: &Volume,
+) -> (Option<Provision>, Option<Provision>) {
+    let group = volume.group().and_then(|group| catalogue.provision(group.uuid));
+    (catalogue.provision(volume.uuid).cloned(), group.cloned())
 }
 
 /// All volumes of a pool, by name.
@@ -69,9 +80,9 @@ pub(super) fn volume_views(
             let device = volume.thin.id().and_then(|id| devices.remove(&id));
             let mapped = volume.thin.id().map_or(Some(Bytes::ZERO), &mapped);
             let origin = origin_name(catalogue, volume);
-            let provision = catalogue.provision(volume.uuid).cloned();
+            let (provision, group_provision) = provisions(catalogue, volume);
             let view = volume_view(catalogue.pool(), volume, origin, device, mapped);
-            VolumeView { provision, ..view }
+            VolumeView { provision, group_provision, ..view }
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::catalogue::{ObjectId, PoolName, Provision, Timestamp, VolumeKind, VolumeName};
+use crate::catalogue::{Content, ObjectId, PoolName, Provision, Timestamp, VolumeKind, VolumeName};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -138,4 +138,8 @@ pub struct VolumeView {
     pub handle: ObjectId,
     /// What an orchestrator asked for when it had it made.
     pub provision: Option<Provision>,
+    /// What an orchestrator asked for when it had the group made that this snapshot is of.
+    pub group_provision: Option<Provision>,
+    /// What is known of its content.
+    pub content: Content,
 }

@@ -174,17 +174,17 @@ impl Pool {
 
     /// The view of a volume whose device the caller has just asked the kernel for.
     pub(super) fn view_of(&self, volume: &Volume, device: Option<ThinDevice>) -> VolumeView {
-        let (origin_name, provision) = {
+        let (origin_name, (provision, group_provision)) = {
             let state = lock(&self.state);
-            let provision = state.catalogue.provision(volume.uuid).cloned();
-            (super::report::origin_name(&state.catalogue, volume), provision)
+            let provisions = super::report::provisions(&state.catalogue, volume);
+            (super::report::origin_name(&state.catalogue, volume), provisions)
         };
         let mapped = device
             .as_ref()
             .and_then(|device| self.mapped_of_active(device))
             .or_else(|| self.mapped_of(volume));
         let view = super::report::volume_view(&self.identity, volume, origin_name, device, mapped);
-        VolumeView { provision, ..view }
+        VolumeView { provision, group_provision, ..view }
     }
 }
 

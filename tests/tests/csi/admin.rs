@@ -86,8 +86,18 @@ fn the_driver_runs_changes_for_the_command() -> Result<()> {
     let names: Vec<&str> =
         names.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
     ensure!(names.len() == 4 && names.contains(&"mine"), "{names:?}");
-    // What no cluster asked for is none of the cluster's.
-    ensure!(driver.client().volumes()?.is_empty() && driver.client().snapshots()?.is_empty());
+    // What no cluster asked for is none of the cluster's, until it is told of it.
+    let known = || -> Result<usize> {
+        Ok(driver.client().volumes()?.len() + driver.client().snapshots()?.len())
+    };
+    ensure!(known()? == 0);
+    let adopt = ["adopt", &admin.path("mine"), "--access", "block", "--node", "n1"];
+    let handle = admin.done(&adopt)?["handle"].clone();
+    ensure!(driver.client().volumes()?[0].volume_id == handle && known()? == 1, "{handle}");
+    let why = admin.refused(&["volume", "delete", &admin.path("mine")], Exit::Refused)?;
+    ensure!(why.contains(handle.as_str().unwrap_or_default()), "{why}");
+    admin.done(&["forget", &admin.path("mine")])?;
+    ensure!(known()? == 0, "it is still known");
     ensure!(
         admin.refused(&["volume", "delete", &admin.path("nope")], Exit::NotFound)?.contains("nope")
     );

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
 mod admin;
+mod adoption;
 mod chaos;
 mod chaos_belief;
 mod chaos_client;

@@ -24,7 +24,13 @@ impl<'a> Change<'a> {
             Command::Pool { verb: PoolVerb::RemoveOrphan(arguments) } => {
                 Some(Self { pool: &arguments.pool, volumes: Vec::new() })
             }
+            Command::Adopt(arguments) => Some(Self::of_path(&arguments.volume)),
+            Command::Forget(arguments) if arguments.group => {
+                Some(Self { pool: &arguments.object.pool, volumes: Vec::new() })
+            }
+            Command::Forget(arguments) => Some(Self::of_path(&arguments.object)),
             Command::Pool { .. }
+            | Command::Audit(_)
             | Command::Dm(_)
             | Command::Serve(_)
             | Command::Completions(_)
@@ -99,6 +105,9 @@ mod tests {
             ("thinly snapshot delete p/s", vec!["s"]),
             ("thinly snapshot group p a=b c=d --name g", vec!["a", "c"]),
             ("thinly pool remove-orphan p 7 --yes", vec![]),
+            ("thinly adopt p/v", vec!["v"]),
+            ("thinly forget p/v", vec!["v"]),
+            ("thinly forget p/g --group", vec![]),
         ] {
             let volumes = volumes.into_iter().map(str::to_owned).collect();
             assert_eq!(named(line), Some(("p".to_owned(), volumes)), "{line}");
@@ -115,6 +124,7 @@ mod tests {
             "thinly pool close p",
             "thinly pool backup p file",
             "thinly serve p",
+            "thinly audit p --handles -",
         ] {
             assert_eq!(named(line), None, "{line}");
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::change::Change;
 use super::protocol::{Reply, Request, read_reply, send};
+use crate::adopt_command::node_of;
 use crate::args::Command;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -24,8 +25,7 @@ pub(crate) fn ask(
     if Change::of(command).is_none() {
         return Err(refused);
     }
-    let text = |argument: &OsString| argument.to_str().map(str::to_owned);
-    let Some(arguments) = arguments.iter().map(text).collect() else { return Err(refused) };
+    let Some(arguments) = meant_here(console, arguments, command)? else { return Err(refused) };
     let unreachable = |refused: &Failure, why: &str| Failure::NoResident {
         refused: refused.message(),
         socket: socket.to_owned(),
@@ -48,4 +48,21 @@ pub(crate) fn ask(
             }
         }
     }
+}
+
+/// The arguments as they are meant where they were given: a resident in a container has another host
+/// name. `None` when they are no text.
+fn meant_here(
+    console: Console<'_>,
+    arguments: &[OsString],
+    command: &Command,
+) -> Result<Option<Vec<String>>, Failure> {
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned);
+    let mut texts: Option<Vec<String>> = arguments.iter().map(text).collect();
+    if let (Some(texts), Command::Adopt(arguments)) = (&mut texts, command)
+        && arguments.node.is_none()
+    {
+        texts.extend(["--node".to_owned(), node_of(console, arguments)?]);
+    }
+    Ok(texts)
 }
