@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
 mod admin;
+mod capabilities;
 mod chaos;
 mod chaos_belief;
 mod chaos_client;
@@ -14,7 +15,10 @@ mod idempotency;
 mod life;
 mod limits;
 mod listing;
+mod modes;
 mod observability;
+mod readiness;
 mod reboots;
 mod restarts;
 mod support;
+mod validation;
