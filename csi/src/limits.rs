@@ -24,16 +24,19 @@ pub(crate) fn is_mutable_key(attribute: &str) -> bool {
     attribute.starts_with(PREFIX)
 }
 
+/// The mutable parameters of a volume, as they are now.
+pub(crate) fn mutable_of(attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mutable = |(key, value): (&String, &String)| {
+        Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone()))
+    };
+    attributes.iter().filter_map(mutable).collect()
+}
+
 /// Applies a volume's limits to every pod that it is published to. A pod that has no cgroup where
 /// kubelet puts them cannot be limited; that is told in the log and is no failure.
 pub(crate) fn apply(driver: &Driver, found: &Found) -> Result<(), Status> {
     let attributes = found.pool.provision_of(found.volume.uuid).map(|it| it.attributes);
-    let mutable: BTreeMap<String, String> = attributes
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value)))
-        .collect();
-    let Some(limits) = io_max(&mutable) else { return Ok(()) };
+    let Some(limits) = io_max(&mutable_of(&attributes.unwrap_or_default())) else { return Ok(()) };
     let view = found.pool.volume(&found.volume.name).or_status()?;
     let Some(node) = view.device else { return Ok(()) };
     let Some(number) = System::default().node_number(&node) else { return Ok(()) };

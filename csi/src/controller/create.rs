@@ -24,6 +24,16 @@ use crate::request::{
 
 /// Under which attribute the source of a copy is kept: its record keeps only the uuid.
 const SOURCE: &str = "source";
+/// In front of a parameter's name among a volume's attributes.
+const PARAMETER: &str = "parameters.";
+
+/// The parameters that a volume was made with.
+pub(super) fn parameters_of(attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let parameter = |(key, value): (&String, &String)| {
+        Some((key.strip_prefix(PARAMETER)?.to_owned(), value.clone()))
+    };
+    attributes.iter().filter_map(parameter).collect()
+}
 
 /// The identifier of the source, if one is named.
 pub(super) fn source_id(request: &CreateVolumeRequest) -> Result<Option<String>, Status> {
@@ -108,7 +118,7 @@ fn read(request: &CreateVolumeRequest) -> Result<Asked, Status> {
     let mut attributes: BTreeMap<String, String> = request
         .parameters
         .iter()
-        .map(|(key, value)| (format!("parameters.{key}"), value.clone()))
+        .map(|(key, value)| (format!("{PARAMETER}{key}"), value.clone()))
         .collect();
     let mutable = request.mutable_parameters.iter();
     attributes.extend(mutable.map(|(key, value)| (mutable_key(key), value.clone())));

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::ObjectKind;
 use crate::driver::{Driver, Found};
-use crate::failure::status_of_growth;
+use crate::failure::{OrStatus, status_of_growth};
 use crate::request::{Access, Capacity};
 
 pub(super) fn expand(
@@ -44,8 +44,19 @@ fn is_used_as_block(found: &Found) -> bool {
     }
 }
 
-/// Grows a volume to what is asked for at least; one that is large enough stays as it is.
+/// Grows a volume to what is asked for at least, and what is published of it for reading; one that
+/// is large enough stays as it is.
 pub(crate) fn grow(found: &Found, capacity: Capacity) -> Result<Bytes, Status> {
+    let size = grow_volume(found, capacity)?;
+    let name = &found.volume.name;
+    // A device of its own. Of a block volume nobody need call the node after this.
+    if found.pool.find_read_only_view(name).or_status()?.is_some() {
+        found.pool.read_only_view(name).or_status()?;
+    }
+    Ok(size)
+}
+
+fn grow_volume(found: &Found, capacity: Capacity) -> Result<Bytes, Status> {
     let current = found.volume.size;
     if capacity.admits(current) {
         return Ok(current);

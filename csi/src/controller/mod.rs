@@ -50,6 +50,13 @@ fn unimplemented<T>(what: &str) -> Result<T, Status> {
     Err(Status::unimplemented(format!("{what} is not offered; see the capabilities")))
 }
 
+impl ControllerService {
+    /// What is not announced is not done either: nobody may come to rely on it.
+    fn offer_alpha(&self, what: &str) -> Result<(), Status> {
+        if self.0.identity.alpha { Ok(()) } else { unimplemented(what) }
+    }
+}
+
 #[tonic::async_trait]
 impl Controller for ControllerService {
     async fn create_volume(
@@ -97,9 +104,11 @@ impl Controller for ControllerService {
         &self,
         request: Request<wire::ValidateVolumeCapabilitiesRequest>,
     ) -> Result<Response<wire::ValidateVolumeCapabilitiesResponse>, Status> {
+        let request = request.into_inner();
         self.0.refuse_unless_ready()?;
-        about(&request.get_ref().volume_id);
-        validate::validate(&self.0, request.get_ref()).map(Response::new)
+        check_required("volume_id", &request.volume_id)?;
+        about(&request.volume_id);
+        self.0.call("ValidateVolumeCapabilities", request, Vec::new(), validate::validate).await
     }
 
     async fn list_volumes(
@@ -173,6 +182,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<wire::GetSnapshotRequest>,
     ) -> Result<Response<wire::GetSnapshotResponse>, Status> {
+        self.offer_alpha("GetSnapshot")?;
         self.0.refuse_unless_ready()?;
         check_required("snapshot_id", &request.get_ref().snapshot_id)?;
         about(&request.get_ref().snapshot_id);
@@ -196,6 +206,7 @@ impl Controller for ControllerService {
         request: Request<wire::ControllerGetVolumeRequest>,
     ) -> Result<Response<wire::ControllerGetVolumeResponse>, Status> {
         let request = request.into_inner();
+        self.offer_alpha("ControllerGetVolume")?;
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         about(&request.volume_id);

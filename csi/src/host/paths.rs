@@ -89,6 +89,13 @@ impl KubeletDir {
             relative,
         })
     }
+
+    /// The same for a path as the table of mounts names it.
+    pub fn resolve_mounted(&self, mount_point: &Path) -> Result<HostPath> {
+        let below = mount_point.strip_prefix(&self.inner.real_path);
+        let below = below.map_err(|_| refusal(mount_point, "it is outside", self.path()))?;
+        self.resolve(&self.inner.path.join(below))
+    }
 }
 
 fn refusal(path: &Path, reason: &'static str, directory: &Path) -> HostError {

@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use thinly_csi_wire::{NodeExpandVolumeRequest, NodeExpandVolumeResponse};
+use thinly_engine::layout::MountEntry;
 use tonic::Status;
 
-use super::place::{active_device, top_of};
+use super::place::{Device, active_device, all_mounts, top_of};
 use crate::ObjectKind;
 use crate::controller;
 use crate::driver::Driver;
 use crate::failure::OrStatus;
-use crate::host::filesystem::{Filesystem, grow};
+use crate::host::filesystem::{Filesystem, grow, needs_growth};
 use crate::request::{Access, Capacity};
 
 pub(super) fn expand(
@@ -25,16 +26,38 @@ pub(super) fn expand(
     let device = active_device(&found)?.ok_or_else(|| {
         Status::not_found(format!("the volume {} is not staged here", found.id()))
     })?;
-    let top = top_of(&path)?;
+    let top = top_of(&path)?.filter(|top| device.carries(top));
+    if top.is_none() {
+        super::stats::is_shown_at(&found, &device, &path)?;
+    }
     // A cluster without a controller that grows volumes asks here alone.
     let size = controller::grow(&found, capacity)?;
-    match top.filter(|top| device.carries(top)) {
-        Some(top) => {
-            let filesystem: Filesystem = top.filesystem.parse().or_status()?;
-            grow(&device.node, filesystem, &path).or_status()?;
-        }
-        None => super::stats::is_shown_at(&found, &device, &path)?,
+    if let Some(top) = top {
+        grow_mounted(driver, &device, &top)?;
     }
     let capacity_bytes = i64::try_from(size.get()).unwrap_or(i64::MAX);
     Ok(NodeExpandVolumeResponse { capacity_bytes })
+}
+
+/// Grows a filesystem by a mount of it that can be written, which the one at the path need not be:
+/// a pod may have for reading what is staged for writing.
+fn grow_mounted(driver: &Driver, device: &Device, top: &MountEntry) -> Result<(), Status> {
+    let filesystem: Filesystem = top.filesystem.parse().or_status()?;
+    let is_writable = |mount: &MountEntry| {
+        !mount.options.iter().chain(&mount.super_options).any(|option| option == "ro")
+    };
+    let writable = all_mounts()?
+        .into_iter()
+        .filter(|mount| device.carries(mount) && mount.root == top.root && is_writable(mount))
+        .find_map(|mount| driver.kubelet.resolve_mounted(&mount.mount_point).ok());
+    match writable {
+        Some(path) => grow(&device.node, filesystem, &path).or_status(),
+        None if needs_growth(&device.node, filesystem).or_status()? => {
+            Err(Status::failed_precondition(format!(
+                "the volume is mounted for reading only; its {filesystem} grows to the volume's \
+                 size when it is staged anew"
+            )))
+        }
+        None => Ok(()),
+    }
 }

@@ -10,10 +10,11 @@ use thinly_engine::catalogue::{Content, VolumeKind};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::place::Device;
+use super::place::{Device, active_device};
 use crate::driver::Found;
 use crate::failure::OrStatus;
 use crate::host::filesystem::{Filesystem, Signature, check, make, new_identity, signature};
+use crate::request::filesystem_bytes_min;
 
 /// Makes sure that the device carries a filesystem, and one that can be mounted beside the volume
 /// that it was copied from. Nothing may have it mounted.
@@ -38,6 +39,50 @@ pub(super) fn prepare(
             Ok(filesystem)
         }
     }
+}
+
+/// The filesystem that a volume would be mounted with, as far as can be told without a device of
+/// it; refused where `prepare` would refuse.
+pub(super) fn foresee(found: &Found, asked: Option<Filesystem>) -> Result<Filesystem, Status> {
+    let filesystem = expected(found, asked);
+    match &found.volume.content {
+        Content::Blank | Content::Formatting { .. } => {
+            let least = filesystem_bytes_min(filesystem.name());
+            if found.volume.size < least {
+                return Err(Status::failed_precondition(format!(
+                    "the volume {} has {} bytes, and {filesystem} needs {least}",
+                    found.id(),
+                    found.volume.size
+                )));
+            }
+            Ok(filesystem)
+        }
+        Content::Formatted { filesystem: on_it, .. } if on_it != filesystem.name() => {
+            Err(unlike(found, &format!("holds {on_it}, and {filesystem} is asked for")))
+        }
+        Content::Formatted { .. } => Ok(filesystem),
+        Content::Touched => match active_device(found)? {
+            Some(device) => recognise(found, &device, asked).map(|(on_it, _)| on_it),
+            None => Err(unlike(found, "is not staged, so what it holds cannot be seen")),
+        },
+    }
+}
+
+/// The filesystem that is asked for, or else that which is there or will be made.
+pub(super) fn expected(found: &Found, asked: Option<Filesystem>) -> Filesystem {
+    asked.unwrap_or_else(|| match &found.volume.content {
+        Content::Formatted { filesystem, .. } => {
+            filesystem.parse().unwrap_or_else(|_| default_of(found))
+        }
+        _ => default_of(found),
+    })
+}
+
+fn unlike(found: &Found, what: &str) -> Status {
+    Status::failed_precondition(format!(
+        "the volume {} {what}; it was written before, so no filesystem is made on it",
+        found.id()
+    ))
 }
 
 fn default_of(found: &Found) -> Filesystem {
@@ -69,12 +114,7 @@ fn recognise(
     device: &Device,
     asked: Option<Filesystem>,
 ) -> Result<(Filesystem, Uuid), Status> {
-    let refuse = |what: String| {
-        Err(Status::failed_precondition(format!(
-            "the volume {} {what}; it was written before, so no filesystem is made on it",
-            found.id()
-        )))
-    };
+    let refuse = |what: String| Err(unlike(found, &what));
     match signature(&device.node).or_status()? {
         Signature::Known(on_it, uuid) => match asked {
             Some(asked) if asked != on_it => {

@@ -24,6 +24,7 @@ use crate::observe::about;
 use crate::request::{check_map, check_required};
 
 pub(crate) use place::{all_mounts, shows_node};
+pub(crate) use stage::refuse_unservable;
 
 /// The Node service.
 #[derive(Debug)]

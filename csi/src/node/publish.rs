@@ -25,7 +25,7 @@ pub(super) fn publish(
     driver: &Driver,
     request: &NodePublishVolumeRequest,
 ) -> Result<NodePublishVolumeResponse, Status> {
-    let access = Access::read(request.volume_capability.as_ref())?;
+    let access = Access::read_on_node(request.volume_capability.as_ref())?;
     if request.staging_target_path.is_empty() {
         return Err(Status::failed_precondition(
             "staging_target_path is empty; the volume must be staged first",
@@ -62,6 +62,12 @@ fn occupied(top: &MountEntry) -> Status {
         "{} is mounted at target_path, which is not this volume",
         describe(top)
     ))
+}
+
+fn staged_for_reading() -> Status {
+    Status::failed_precondition(
+        "the volume is staged for reading only; it cannot be published for writing",
+    )
 }
 
 fn differs(what: &str) -> Status {
@@ -107,6 +113,10 @@ fn publish_mount(
         }
         return Err(differs(&format!("with the options {}", top.options.join(","))));
     }
+    let is_staged_read_only = staged.options.iter().any(|option| option == "ro");
+    if is_staged_read_only && !read_only && !options.read_only() {
+        return Err(staged_for_reading());
+    }
     let others: Vec<PathBuf> = all_mounts()?
         .into_iter()
         .filter(|mount| device.carries(mount) && mount.mount_point != staged.mount_point)
@@ -132,9 +142,7 @@ fn publish_block(
         ));
     }
     if !read_only && device.read_only {
-        return Err(Status::failed_precondition(
-            "the volume is staged for reading only; it cannot be published for writing",
-        ));
+        return Err(staged_for_reading());
     }
     // A mount's read-only flag does not hold for what is behind a device node: the node itself
     // must be one that takes no writes.

@@ -10,7 +10,7 @@ use thinly_engine::layout::MountEntry;
 use thinly_engine::pool::VolumeAccess;
 use tonic::Status;
 
-use super::filesystem::prepare;
+use super::filesystem::{expected, foresee, prepare};
 use super::place::{Device, active_device, all_mounts, describe, shows_node, top_of};
 use crate::ObjectKind;
 use crate::driver::{Driver, Found};
@@ -25,7 +25,7 @@ pub(super) fn stage(
     driver: &Driver,
     request: &NodeStageVolumeRequest,
 ) -> Result<NodeStageVolumeResponse, Status> {
-    let access = Access::read(request.volume_capability.as_ref())?;
+    let access = Access::read_on_node(request.volume_capability.as_ref())?;
     let staging = driver.path(&request.staging_target_path)?;
     let found = driver.need(&request.volume_id, ObjectKind::Volume)?;
     match &access.kind {
@@ -38,18 +38,34 @@ pub(super) fn stage(
     Ok(NodeStageVolumeResponse {})
 }
 
+/// Refuses what staging would refuse, however the volume is used at this moment. As a block device
+/// every volume can be had.
+pub(crate) fn refuse_unservable(found: &Found, access: &Access) -> Result<(), Status> {
+    let AccessKind::Mount { filesystem, flags } = &access.kind else { return Ok(()) };
+    let asked = filesystem.as_deref().map(str::parse).transpose().or_status()?;
+    let filesystem = foresee(found, asked)?;
+    MountOptions::parse(filesystem, flags).or_status().map(|_| ())
+}
+
 /// A block volume is staged by its device: nothing needs to be at the staging path.
 fn stage_block(found: &Found, access: &Access) -> Result<(), Status> {
-    if let Some(device) = active_device(found)?
-        && let Some(mount) = all_mounts()?.iter().find(|mount| device.carries(mount))
-    {
-        return Err(Status::already_exists(format!(
-            "the volume is staged as a filesystem at {}; unstage it first",
-            mount.mount_point.display()
-        )));
+    let read_only = access.writers == Writers::None;
+    if let Some(device) = active_device(found)? {
+        if let Some(mount) = all_mounts()?.iter().find(|mount| device.carries(mount)) {
+            return Err(Status::already_exists(format!(
+                "the volume is staged as a filesystem at {}; unstage it first",
+                mount.mount_point.display()
+            )));
+        }
+        if device.read_only != read_only {
+            let what = if read_only { "writing, too" } else { "reading only" };
+            return Err(Status::already_exists(format!(
+                "the volume is staged for {what}; unstage it first"
+            )));
+        }
     }
     let name = &found.volume.name;
-    if access.writers == Writers::None {
+    if read_only {
         found.pool.activate(name, VolumeAccess::ReadOnly).or_status()?;
         return Ok(());
     }
@@ -69,7 +85,7 @@ fn stage_mount(
     read_only: bool,
 ) -> Result<(), Status> {
     // Refused before anything is done, whatever is on the volume.
-    MountOptions::parse(asked.unwrap_or(Filesystem::Ext4), flags).or_status()?;
+    MountOptions::parse(expected(found, asked), flags).or_status()?;
     if staging.entry().or_status()? != Entry::Directory {
         return Err(Status::failed_precondition(format!(
             "staging_target_path {} is no directory; the caller creates it",

@@ -9,6 +9,11 @@ use tonic::Status;
 /// The filesystems that the driver makes and mounts.
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
+/// Why no volume can be written from several nodes, and what to ask for.
+const ONE_NODE: &str = "a volume on local disks cannot be written from several nodes; use an \
+                        access mode of a single node (ReadWriteOnce, ReadWriteOncePod) or \
+                        ReadOnlyMany";
+
 /// What is put at the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AccessKind {
@@ -52,10 +57,7 @@ impl Access {
             Ok(Mode::SingleNodeSingleWriter) => Writers::One,
             Ok(Mode::SingleNodeWriter | Mode::SingleNodeMultiWriter) => Writers::Many,
             Ok(Mode::MultiNodeSingleWriter | Mode::MultiNodeMultiWriter) => {
-                return Err(Status::invalid_argument(
-                    "a volume on local disks cannot be written from several nodes; use an access \
-                     mode of a single node (ReadWriteOnce, ReadWriteOncePod) or ReadOnlyMany",
-                ));
+                return Err(Status::invalid_argument(ONE_NODE));
             }
             Ok(Mode::Unknown) | Err(_) => {
                 return Err(Status::invalid_argument("access_mode is required and missing"));
@@ -79,6 +81,14 @@ impl Access {
             }
         };
         Ok(Self { kind, writers })
+    }
+
+    /// The same for a volume that is there: a use that exceeds it is its matter, not the request's.
+    pub(crate) fn read_on_node(capability: Option<&VolumeCapability>) -> Result<Self, Status> {
+        if capability.is_some_and(wants_several_nodes) {
+            return Err(Status::failed_precondition(ONE_NODE));
+        }
+        Self::read(capability)
     }
 
     /// Reads all capabilities of a volume; they must agree on block or filesystem.
@@ -115,6 +125,11 @@ impl Access {
             AccessKind::Block => None,
         }
     }
+}
+
+fn wants_several_nodes(capability: &VolumeCapability) -> bool {
+    let mode = capability.access_mode.as_ref().map(|mode| Mode::try_from(mode.mode));
+    matches!(mode, Some(Ok(Mode::MultiNodeSingleWriter | Mode::MultiNodeMultiWriter)))
 }
 
 fn read_filesystem(text: &str) -> Result<Option<String>, Status> {

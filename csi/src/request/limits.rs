@@ -17,7 +17,7 @@ const KEYS: [(&str, &str); 4] = [
 ];
 
 /// What stands for "no limit".
-const NONE: &str = "max";
+pub(crate) const NO_LIMIT: &str = "max";
 
 /// Refuses mutable parameters that are not known or no limits. All of them are looked at before any
 /// takes effect.
@@ -31,9 +31,9 @@ pub(crate) fn check_mutable(map: &BTreeMap<String, String>) -> Result<(), Status
                 known.join(", ")
             )));
         }
-        if value != NONE && !value.parse::<u64>().is_ok_and(|limit| limit > 0) {
+        if value != NO_LIMIT && !value.parse::<u64>().is_ok_and(|limit| limit > 0) {
             return Err(Status::invalid_argument(format!(
-                "mutable parameter {key} is {value:?}; give a whole number above zero, or {NONE:?}"
+                "mutable parameter {key} is {value:?}; give a whole number above zero, or {NO_LIMIT:?}"
             )));
         }
     }

@@ -11,7 +11,7 @@ mod topology;
 
 pub(crate) use capability::{Access, AccessKind, Writers};
 pub(crate) use capacity::{Capacity, filesystem_bytes_min};
-pub(crate) use limits::{check_mutable, io_max};
+pub(crate) use limits::{NO_LIMIT, check_mutable, io_max};
 pub(crate) use parameters::{Parameters, check_snapshot_parameters};
 pub(crate) use text::{check_map, check_name, check_required};
 pub(crate) use token::{next_token, start_after};

@@ -9,9 +9,6 @@ use super::text::check_map;
 
 /// Keys that the sidecars add (names of the claim, the volume, the snapshot).
 const SIDECAR_PREFIX: &str = "csi.storage.k8s.io/";
-/// Which device class a volume comes from.
-const DEVICE_CLASS: &str = "thinly.dev/device-class";
-
 /// What a volume is made with, and cannot be changed later.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Parameters {
@@ -20,6 +17,9 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// Which device class a volume comes from.
+    pub(crate) const DEVICE_CLASS: &str = "thinly.dev/device-class";
+
     /// Reads parameters; what is not known is refused, because a spelling mistake would otherwise
     /// give a volume that is not what was asked for.
     pub(crate) fn read(map: &BTreeMap<String, String>) -> Result<Self, Status> {
@@ -27,11 +27,12 @@ impl Parameters {
         let mut parameters = Self::default();
         for (key, value) in map {
             match key.as_str() {
-                DEVICE_CLASS => parameters.device_class = Some(value.clone()),
+                Self::DEVICE_CLASS => parameters.device_class = Some(value.clone()),
                 key if key.starts_with(SIDECAR_PREFIX) => {}
                 key => {
                     return Err(Status::invalid_argument(format!(
-                        "parameter {key:?} is not known; there is {DEVICE_CLASS}"
+                        "parameter {key:?} is not known; there is {}",
+                        Self::DEVICE_CLASS
                     )));
                 }
             }
@@ -62,12 +63,12 @@ mod tests {
     #[test]
     fn known_keys_are_read_and_others_are_refused() {
         let read = Parameters::read(&map(&[
-            (DEVICE_CLASS, "fast"),
+            (Parameters::DEVICE_CLASS, "fast"),
             ("csi.storage.k8s.io/pvc/name", "data"),
         ]));
         assert_eq!(read.unwrap().device_class.as_deref(), Some("fast"));
         assert_eq!(Parameters::read(&map(&[])).unwrap(), Parameters::default());
         let refused = Parameters::read(&map(&[("thinly.dev/device-clas", "x")])).unwrap_err();
-        assert!(refused.message().contains(DEVICE_CLASS), "{refused}");
+        assert!(refused.message().contains(Parameters::DEVICE_CLASS), "{refused}");
     }
 }

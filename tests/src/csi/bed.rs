@@ -133,6 +133,19 @@ impl CsiBed {
 
     /// The same, and `filter` (as in `RUST_LOG`) says what it logs.
     pub fn start_logging(&self, filter: &str, arguments: &[&str]) -> Result<Driver> {
+        let driver = self.spawn(filter, arguments)?;
+        driver.wait_until_ready()?;
+        Ok(driver)
+    }
+
+    /// Starts a driver that cannot be ready yet, and waits until it answers that.
+    pub fn start_unready(&self, arguments: &[&str]) -> Result<Driver> {
+        let driver = self.spawn("info", arguments)?;
+        driver.wait_for("to serve", |client| client.readiness().is_ok())?;
+        Ok(driver)
+    }
+
+    fn spawn(&self, filter: &str, arguments: &[&str]) -> Result<Driver> {
         let number = self.starts.get() + 1;
         self.starts.set(number);
         let log = self.directory.path().join(format!("driver.{number}.log"));
@@ -152,9 +165,7 @@ impl CsiBed {
             .stderr(File::create(&log)?)
             .spawn()
             .context("starting thinly-csi")?;
-        let driver = Driver { child, log, client: Client::new(&self.socket())? };
-        driver.wait_until_ready()?;
-        Ok(driver)
+        Ok(Driver { child, log, client: Client::new(&self.socket())? })
     }
 
     /// Starts the driver and waits until it is ready.
@@ -228,11 +239,16 @@ impl Driver {
         &self.log
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
+    /// Waits until it says that it is ready.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        self.wait_for("to be ready", Client::is_ready)
+    }
+
+    fn wait_for(&self, what: &str, is_so: impl Fn(&Client) -> bool) -> Result<()> {
         let start = Instant::now();
-        while !self.client.is_ready() {
+        while !is_so(&self.client) {
             if start.elapsed() > PATIENCE {
-                anyhow::bail!("the driver is not ready; it says:\n{}", self.log()?);
+                anyhow::bail!("the driver is not going {what}; it says:\n{}", self.log()?);
             }
             thread::sleep(Duration::from_millis(50));
         }

@@ -16,8 +16,11 @@ use thinly_csi_wire::volume_capability::{AccessMode, AccessType, BlockVolume, Mo
 use thinly_csi_wire::{CapacityRange, VolumeCapability};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_prost::ProstCodec;
 
 /// A client; clones share its connection.
 #[derive(Debug, Clone)]
@@ -100,10 +103,27 @@ impl Client {
         NodeClient::new(self.channel.clone())
     }
 
+    /// What `Probe` says of readiness.
+    pub fn readiness(&self) -> Result<Option<bool>, Status> {
+        let probe = self.answer(async { self.identity().probe(wire::ProbeRequest {}).await });
+        probe.map(|probe| probe.ready)
+    }
+
     /// Whether the driver says that it is ready.
     pub fn is_ready(&self) -> bool {
-        let probe = self.answer(async { self.identity().probe(wire::ProbeRequest {}).await });
-        probe.is_ok_and(|probe| probe.ready != Some(false))
+        self.readiness().is_ok_and(|ready| ready != Some(false))
+    }
+
+    /// Calls what has this path on the wire with a request that holds nothing.
+    pub fn call_with_nothing(&self, path: &str) -> Result<(), Status> {
+        let mut grpc = Grpc::new(self.channel.clone());
+        let call = async {
+            grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+            let path = PathAndQuery::try_from(path);
+            let path = path.map_err(|error| Status::unknown(error.to_string()))?;
+            grpc.unary(Request::new(()), path, ProstCodec::<(), ()>::default()).await
+        };
+        self.answer(call)
     }
 
     /// Calls `CreateVolume`.

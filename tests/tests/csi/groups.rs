@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use thinly_csi_wire as wire;
 use thinly_csi_wire::VolumeCapability;
 use thinly_csi_wire::volume_capability::access_mode::Mode;
-use thinly_tests::csi::{Client, CsiBed, block, code, from_snapshot, mount};
-use thinly_tests::gib;
+use thinly_tests::csi::{Client, CsiBed, block, code, from_snapshot, mount, range};
+use thinly_tests::{Disks, gib};
 use tonic::Code;
 
-use crate::support::{mib, nothing_is_left};
+use crate::support::{Judge, mib, nothing_is_left};
 
 /// Stages and publishes under a name.
 fn put(
@@ -154,4 +155,48 @@ fn a_group_lives_and_goes_as_one() -> Result<()> {
     }
     driver.stop()?;
     nothing_is_left(&bed)
+}
+
+/// Nothing can stop the writes of two pools at one instant.
+#[test]
+fn volumes_of_two_pools_are_no_group() -> Result<()> {
+    let disks = Disks::new(&[gib(1), gib(1)])?;
+    let (one, two) = (disks.paths()[0].clone(), disks.paths()[1].display().to_string());
+    let bed = CsiBed::on(&[one], "")?;
+    let text = fs::read_to_string(bed.config())?;
+    bed.configure(&format!(
+        "{text}  - name: second\n    pool: {}-2\n    devices: [{two}]\n    create: if-empty\n",
+        bed.pool()
+    ))?;
+    let driver = bed.start()?;
+    let client = driver.client();
+    let make = |name: &str, class: &str| {
+        client.create_volume(wire::CreateVolumeRequest {
+            name: name.to_owned(),
+            capacity_range: range(mib(8)),
+            volume_capabilities: vec![block(Mode::SingleNodeWriter)],
+            parameters: [("thinly.dev/device-class".to_owned(), class.to_owned())].into(),
+            ..Default::default()
+        })
+    };
+    let first = [make("a", "main")?.volume_id, make("b", "main")?.volume_id];
+    let second = make("c", "second")?.volume_id;
+    let mut judge = Judge::new(&bed, client)?;
+    for sources in [[&first[0], &second], [&second, &first[0]]] {
+        let refused = client.create_group("mixed", &sources.map(String::as_str));
+        let said = refused.as_ref().err().map(|status| status.message().to_owned());
+        let names_both = said.is_some_and(|said| {
+            said.contains(&format!("{} ", bed.pool()))
+                && said.contains(&format!("{}-2", bed.pool()))
+        });
+        ensure!(names_both, "{refused:?}");
+        judge.hear("a group of two pools", Code::FailedPrecondition, refused)?;
+    }
+    judge.verdict()?;
+    // The name is free: the refused call left nothing by it.
+    let group = client.create_group("mixed", &[&first[0], &first[1]])?;
+    let members: Vec<&str> = group.snapshots.iter().map(|it| it.snapshot_id.as_str()).collect();
+    ensure!(members.len() == 2, "{group:?}");
+    client.delete_group(&group.group_snapshot_id, &members)?;
+    driver.stop()
 }

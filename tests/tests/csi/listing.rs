@@ -40,6 +40,7 @@ fn pages_stay_good_while_entries_come_and_go() -> Result<()> {
             let page = client.list_volumes(&token, size)?;
             ensure!(page.entries.len() <= usize::try_from(size)?, "a page of more than {size}");
             seen.extend(ids(&page));
+            ensure!(seen.len() <= made.len(), "pages of {size} have no end: {seen:?}");
             token = page.next_token;
             if token.is_empty() {
                 break;

@@ -3,6 +3,7 @@
 
 mod admin;
 mod adoption;
+mod capabilities;
 mod chaos;
 mod chaos_belief;
 mod chaos_client;
@@ -15,7 +16,10 @@ mod idempotency;
 mod life;
 mod limits;
 mod listing;
+mod modes;
 mod observability;
+mod readiness;
 mod reboots;
 mod restarts;
 mod support;
+mod validation;

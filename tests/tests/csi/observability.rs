@@ -12,10 +12,10 @@ use thinly_tests::csi::{Client, CsiBed, Driver, code, mount, range};
 use thinly_tests::{gib, mib, sh};
 use tonic::Code;
 
-const METRICS: [&str; 2] = ["--metrics-address", "127.0.0.1:0"];
+pub(crate) const METRICS: [&str; 2] = ["--metrics-address", "127.0.0.1:0"];
 
 /// The address that a driver says it serves metrics at.
-fn address(driver: &Driver) -> Result<String> {
+pub(crate) fn address(driver: &Driver) -> Result<String> {
     let log = driver.log()?;
     let line = log.lines().find(|line| line.contains("serving metrics")).context("no address")?;
     let (_, rest) = line.split_once("address=").context("no address")?;
@@ -23,7 +23,7 @@ fn address(driver: &Driver) -> Result<String> {
 }
 
 /// The status and the body of a page.
-fn page(address: &str, path: &str) -> Result<(String, String)> {
+pub(crate) fn page(address: &str, path: &str) -> Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: driver\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -304,7 +304,7 @@ fn no_secret_is_logged_at_any_level() -> Result<()> {
     let proto = include_str!("../../../csi/wire/proto/csi.proto");
     let with_secrets = proto.matches("map<string, string> secrets").count() - 2;
     let bed = CsiBed::new(&[gib(4)], "")?;
-    for arguments in [&[][..], &["--log-format", "json"]] {
+    for arguments in [&["--alpha"][..], &["--alpha", "--log-format", "json"]] {
         let driver = bed.start_logging("trace", arguments)?;
         let client = driver.client();
         let capability = mount("ext4", Mode::SingleNodeWriter);
