@@ -35,6 +35,11 @@ prove power-cuts "$here/../powercut/run.sh"
 prove kills-and-io-errors "$GUEST" run --log --timeout 1500 $PROGRAMS --cargo-tests thinly-tests -- \
     'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors::'
 prove resets "$here/resets.sh"
+for proof in chaos reboots; do
+    # shellcheck disable=SC2086
+    prove "driver-$proof" env THINLY_CRASH=full "$GUEST" test --package thinly-tests $PROGRAMS --timeout 900 \
+        --show-output --filter "csi $proof::"
+done
 
 title "What it came to"
 row() { printf '  %-28s %12s\n' "$1" "$(sum "$2" || true)"; }

@@ -101,5 +101,10 @@ fn own_boot_2_volumes_are_staged_again_with_their_data() -> Result<()> {
     }
     client.delete_snapshot(&left.snapshot)?;
     driver.stop()?;
-    nothing_is_left(&bed)
+    nothing_is_left(&bed)?;
+    println!(
+        "proof driver-resets: resets=1 acknowledged={} lost=0 leaked=0 suspended=0",
+        left.volumes.len()
+    );
+    Ok(())
 }

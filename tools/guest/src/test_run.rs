@@ -32,6 +32,12 @@ pub struct TestArgs {
     /// Tests that run beside each other.
     #[arg(long, env = "THINLY_TEST_JOBS", default_value_t = 4)]
     pub jobs: usize,
+    /// How much the crash tests do: `full` for all of it.
+    #[arg(long, env = "THINLY_CRASH")]
+    pub crash: Option<String>,
+    /// Show what tests say that pass.
+    #[arg(long)]
+    pub show_output: bool,
 }
 
 /// How one test ended.
@@ -53,7 +59,7 @@ struct Report {
 /// The run as the workers share it.
 struct Session<'a> {
     guest: &'a Guest,
-    timeout: Duration,
+    args: &'a TestArgs,
     /// Held for reading while a test runs, for writing while the guest is reset.
     gate: RwLock<()>,
     state: Mutex<State>,
@@ -91,12 +97,7 @@ pub fn run(mut spec: Spec, args: &TestArgs) -> Result<bool> {
     let guest = Guest::start(&spec, None, Lifetime::Lease)?;
     println!("the guest is up after {:.1} s", start.elapsed().as_secs_f64());
 
-    let session = Session {
-        guest: &guest,
-        timeout: Duration::from_secs(args.timeout),
-        gate: RwLock::new(()),
-        state: Mutex::default(),
-    };
+    let session = Session { guest: &guest, args, gate: RwLock::new(()), state: Mutex::default() };
     let start = Instant::now();
     for (needs, jobs) in [(Needs::Nothing, args.jobs), (Needs::Quiet, 1), (Needs::OwnBoot, 1)] {
         session.lock().queue = tests.extract_if(.., |test| test.needs() == needs).collect();
@@ -142,26 +143,33 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn env(&self) -> BTreeMap<String, String> {
+        let backtrace = ("RUST_BACKTRACE".to_owned(), "1".to_owned());
+        let crash = self.args.crash.iter().map(|size| ("THINLY_CRASH".to_owned(), size.clone()));
+        [backtrace].into_iter().chain(crash).collect()
+    }
+
     fn run_one(&self, test: &Test) -> Report {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
+        let timeout = Duration::from_secs(self.args.timeout);
         let exec = Exec {
             argv: [&test.suite, "--exact", &test.name, "--nocapture", "--test-threads=1"]
                 .map(str::to_owned)
                 .into(),
-            env: BTreeMap::from([("RUST_BACKTRACE".to_owned(), "1".to_owned())]),
+            env: self.env(),
             log_on_failure: true,
             ..Exec::default()
         };
         let (mut output, mut kernel_log) = (Vec::new(), String::new());
-        let outcome = self.guest.exec(exec, self.timeout, |said| match said {
+        let outcome = self.guest.exec(exec, timeout, |said| match said {
             Output::Stdout(bytes) | Output::Stderr(bytes) => output.extend_from_slice(bytes),
             Output::KernelLog(lines) => kernel_log.push_str(lines),
         });
         if matches!(outcome, Ok(Outcome::TimedOut { guest_is_stuck: true })) {
             self.lock().needs_reset = true;
         }
-        let verdict = verdict(outcome, &String::from_utf8_lossy(&output), self.timeout);
+        let verdict = verdict(outcome, &String::from_utf8_lossy(&output), timeout);
         Report { verdict, took: start.elapsed(), output, kernel_log }
     }
 
@@ -173,6 +181,9 @@ impl Session<'_> {
         match &report.verdict {
             Verdict::Passed => {
                 println!("        PASS [{took:8.3}s] {title}");
+                if self.args.show_output {
+                    print!("{}", String::from_utf8_lossy(&report.output));
+                }
                 state.passed += 1;
             }
             Verdict::Skipped(why) => {
