@@ -26,6 +26,12 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// How many could be had where every call is an empty call and an engine's create and the two
+    /// share the same processors: less than either alone.
+    pub fn of_both(&self) -> f64 {
+        1.0 / (self.probes.recip() + self.engine.recip())
+    }
+
     /// What is reached of what the slower part allows.
     pub fn share(&self) -> f64 {
         self.calls / self.probes.min(self.engine)
@@ -36,10 +42,12 @@ impl fmt::Display for Rates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{IN_FLIGHT} in flight: {:.0} CreateVolume a second; {:.0} Probe, {:.0} engine; share {:.2}",
+            "{IN_FLIGHT} in flight: {:.0} CreateVolume a second; {:.0} Probe, {:.0} engine, {:.0} of both \
+             on shared processors; share {:.2}",
             self.calls,
             self.probes,
             self.engine,
+            self.of_both(),
             self.share()
         )
     }
