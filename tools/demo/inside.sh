@@ -180,12 +180,12 @@ after() {
         ok "thin_check is not installed here: not checked"
     fi
     clean
-    printf '\n\033[1;32mEverything above was checked: files by checksum, volumes by name, filesystems by e2fsck.\033[0m\n'
 }
 
 csi() {
     title "8. The same for a cluster: thinly-csi, called by gRPC as kubelet and the sidecars do"
     thinly-csi-demo "$@"
+    printf '\n\033[1;32mEverything above was checked: files by checksum, volumes by name, filesystems by e2fsck.\033[0m\n'
 }
 
 close() {
