@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, Result, ensure};
 use thinly_csi_wire::VolumeCapability;
@@ -62,8 +64,8 @@ pub(crate) struct Belief {
     pub(crate) disks: Vec<Disk>,
     pub(crate) cuts: Vec<Cut>,
     pub(crate) groups: Vec<(String, Vec<Cut>)>,
-    /// How many calls were answered.
-    pub(crate) done: u64,
+    /// How many calls were answered, of all clients.
+    pub(crate) done: Arc<AtomicU64>,
 }
 
 impl Belief {

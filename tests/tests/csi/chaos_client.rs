@@ -1,7 +1,8 @@
 //! A client that makes random calls on block volumes of its own and remembers what it was told.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::support::mib;
 /// More volumes than this are not kept by one client; nor snapshots.
 const KEPT_MAX: usize = 5;
 /// How long a client repeats one call.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Random numbers that a seed repeats.
 pub(crate) struct Dice(u64);
@@ -42,7 +43,7 @@ impl Dice {
 }
 
 /// Repeats a call for as long as nobody has really answered it.
-fn insist<T>(done: &mut u64, mut call: impl FnMut() -> Result<T, Status>) -> Result<T> {
+fn insist<T>(done: &AtomicU64, mut call: impl FnMut() -> Result<T, Status>) -> Result<T> {
     let start = Instant::now();
     loop {
         let answer = call();
@@ -52,7 +53,7 @@ fn insist<T>(done: &mut u64, mut call: impl FnMut() -> Result<T, Status>) -> Res
                 || matches!(status.code(), Code::Unavailable | Code::Aborted)
         });
         if !unanswered || start.elapsed() > PATIENCE {
-            *done += 1;
+            done.fetch_add(1, Ordering::Relaxed);
             return Ok(answer?);
         }
         thread::sleep(Duration::from_millis(20));
@@ -69,13 +70,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(number: u64, socket: &Path, kubelet: &Path, dice: Dice) -> Result<Self> {
+    pub(crate) fn new(
+        number: u64,
+        (socket, kubelet): (&Path, &Path),
+        dice: Dice,
+        done: Arc<AtomicU64>,
+    ) -> Result<Self> {
         let belief = Belief {
             kubelet: kubelet.to_owned(),
             disks: Vec::new(),
             cuts: Vec::new(),
             groups: Vec::new(),
-            done: 0,
+            done,
         };
         Ok(Self { number, client: Client::new(socket)?, dice, named: 0, belief })
     }
@@ -112,7 +118,7 @@ impl Worker {
             return self.delete();
         }
         let (name, client) = (self.name(), &self.client);
-        let made = insist(&mut self.belief.done, || client.volume(&name, BYTES, &use_of()))?;
+        let made = insist(&self.belief.done, || client.volume(&name, BYTES, &use_of()))?;
         self.keep(made.volume_id, BYTES, 0);
         Ok(())
     }
@@ -123,7 +129,7 @@ impl Worker {
         let Disk { id, bytes, tag, .. } = &self.belief.disks[which];
         let (bytes, tag) = (*bytes, *tag);
         let call = || client.copy(&name, from_volume(id), bytes, &use_of());
-        let made = insist(&mut self.belief.done, call)?;
+        let made = insist(&self.belief.done, call)?;
         self.keep(made.volume_id, bytes, tag);
         Ok(())
     }
@@ -134,7 +140,7 @@ impl Worker {
         let Cut { id, bytes, tag } = &self.belief.cuts[which];
         let (bytes, tag) = (*bytes + 4096, *tag);
         let call = || client.copy(&name, from_snapshot(id), bytes, &use_of());
-        let made = insist(&mut self.belief.done, call)?;
+        let made = insist(&self.belief.done, call)?;
         self.keep(made.volume_id, bytes, tag);
         Ok(())
     }
@@ -143,7 +149,7 @@ impl Worker {
         let Some(which) = self.dice.pick(&self.belief.disks) else { return Ok(()) };
         let (name, client) = (self.name(), &self.client);
         let Disk { id, bytes, tag, .. } = &self.belief.disks[which];
-        let made = insist(&mut self.belief.done, || client.create_snapshot(id, &name))?;
+        let made = insist(&self.belief.done, || client.create_snapshot(id, &name))?;
         self.belief.cuts.push(Cut { id: made.snapshot_id, bytes: *bytes, tag: *tag });
         Ok(())
     }
@@ -152,14 +158,14 @@ impl Worker {
         let (name, client) = (self.name(), &self.client);
         if let Some((group, members)) = self.belief.groups.pop() {
             let ids: Vec<&str> = members.iter().map(|cut| cut.id.as_str()).collect();
-            return insist(&mut self.belief.done, || client.delete_group(&group, &ids));
+            return insist(&self.belief.done, || client.delete_group(&group, &ids));
         }
         let sources: Vec<&Disk> = self.belief.disks.iter().take(2).collect();
         let ids: Vec<&str> = sources.iter().map(|disk| disk.id.as_str()).collect();
         if ids.is_empty() {
             return Ok(());
         }
-        let group = insist(&mut self.belief.done, || client.create_group(&name, &ids))?;
+        let group = insist(&self.belief.done, || client.create_group(&name, &ids))?;
         let member = |disk: &&Disk| {
             let found = group.snapshots.iter().find(|it| it.source_volume_id == disk.id);
             let id = found.context("a source without a member")?.snapshot_id.clone();
@@ -176,7 +182,7 @@ impl Worker {
         let (client, id) = (&self.client, self.belief.disks[which].id.clone());
         if self.belief.disks[which].at.is_none() {
             let (staging, target) = self.belief.place(&id)?;
-            let done = &mut self.belief.done;
+            let done = &self.belief.done;
             insist(done, || client.stage(&id, &staging, &use_of()))?;
             insist(done, || client.publish(&id, (&staging, &target), &use_of(), false))?;
             self.belief.disks[which].at = Some((staging, target));
@@ -190,7 +196,7 @@ impl Worker {
 
     fn withdraw_or_expand(&mut self) -> Result<()> {
         let Some(which) = self.dice.pick(&self.belief.disks) else { return Ok(()) };
-        let (client, done) = (&self.client, &mut self.belief.done);
+        let (client, done) = (&self.client, &self.belief.done);
         let disk = &mut self.belief.disks[which];
         if let Some((staging, target)) = disk.at.take() {
             insist(done, || client.unpublish(&disk.id, &target))?;
@@ -202,7 +208,7 @@ impl Worker {
     }
 
     fn delete(&mut self) -> Result<()> {
-        let (client, done) = (&self.client, &mut self.belief.done);
+        let (client, done) = (&self.client, &self.belief.done);
         if self.belief.cuts.len() >= KEPT_MAX {
             let cut = self.belief.cuts.swap_remove(0);
             insist(done, || client.delete_snapshot(&cut.id))?;
@@ -218,7 +224,7 @@ impl Worker {
 
     /// What is believed is listed at any time.
     fn look(&mut self) -> Result<()> {
-        let (client, done) = (&self.client, &mut self.belief.done);
+        let (client, done) = (&self.client, &self.belief.done);
         let listed = insist(done, || client.volumes())?;
         insist(done, || client.capacity(wire::GetCapacityRequest::default()))?;
         for disk in &self.belief.disks {
