@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::place::{Device, active_device};
 use crate::driver::Found;
 use crate::failure::OrStatus;
-use crate::host::filesystem::{Filesystem, Signature, check, make, new_identity, signature};
+use crate::host::filesystem::{
+    CheckOutcome, Filesystem, Signature, check, make, new_identity, signature,
+};
 use crate::request::filesystem_bytes_min;
 
 /// Makes sure that the device carries a filesystem, and one that can be mounted beside the volume
@@ -34,11 +36,25 @@ pub(super) fn prepare(
         }
         Content::Formatted { .. } | Content::Touched => {
             let (filesystem, uuid) = recognise(found, device, asked)?;
-            check(&device.node, filesystem).or_status()?;
+            check_before_mount(found, device, filesystem)?;
             give_identity(found, device, filesystem, uuid)?;
             Ok(filesystem)
         }
     }
+}
+
+/// Checks what was written before; a long check, and what it put right, are told in the log.
+fn check_before_mount(
+    found: &Found,
+    device: &Device,
+    filesystem: Filesystem,
+) -> Result<(), Status> {
+    let (volume, node) = (found.id(), device.node.display());
+    tracing::info!(%volume, "checking {filesystem} on {node}");
+    if check(&device.node, filesystem).or_status()? == CheckOutcome::Repaired {
+        tracing::warn!(%volume, "the check repaired {filesystem} on {node}");
+    }
+    Ok(())
 }
 
 /// The filesystem that a volume would be mounted with, as far as can be told without a device of
