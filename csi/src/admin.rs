@@ -32,10 +32,7 @@ impl Residence for Admin {
             return Entry::Busy("the driver is still opening its pools; try again".to_owned());
         }
         let classes = self.driver.classes();
-        let is_called = |name: &str, uuid: String| name == pool || uuid == pool;
-        let class = classes
-            .iter()
-            .find(|class| is_called(class.config.pool.as_str(), class.uuid.to_string()));
+        let class = classes.iter().find(|class| class.config.pool.is_meant(class.uuid, pool));
         let Some(class) = class else { return Entry::NotHeld };
         let pool = match class.pool() {
             Ok(pool) => pool,

@@ -35,7 +35,14 @@ pub struct PoolIdentity {
 impl PoolIdentity {
     /// Whether `text` is the pool's name or its uuid.
     pub fn is_called(&self, text: &str) -> bool {
-        self.name.as_str() == text || Uuid::try_parse(text).is_ok_and(|uuid| uuid == self.uuid)
+        self.name.is_meant(self.uuid, text)
+    }
+}
+
+impl PoolName {
+    /// Whether `text` is this name, or the uuid of the pool that has it.
+    pub fn is_meant(&self, uuid: Uuid, text: &str) -> bool {
+        self.as_str() == text || Uuid::try_parse(text).is_ok_and(|meant| meant == uuid)
     }
 }
 
