@@ -30,6 +30,11 @@ impl AlignedBuffer {
         Self { storage, start, length }
     }
 
+    /// Uses the first `length` bytes only; never more than the buffer was made with. What they hold stays.
+    pub fn set_length(&mut self, length: usize) {
+        self.length = length.min(self.storage.len() - ALIGNMENT_BYTES);
+    }
+
     /// Makes a buffer that holds `bytes`, padded with zeros to a multiple of `unit_bytes`.
     pub fn padded(bytes: &[u8], unit_bytes: usize) -> Self {
         let mut buffer = Self::zeroed(bytes.len().next_multiple_of(unit_bytes));
@@ -69,6 +74,15 @@ mod tests {
             assert_eq!(buffer.len(), length);
             assert_eq!(buffer.as_ptr().align_offset(ALIGNMENT_BYTES), 0);
         }
+    }
+
+    #[test]
+    fn a_shorter_length_keeps_the_alignment_and_the_room() {
+        let mut buffer = AlignedBuffer::zeroed(8192);
+        buffer.set_length(512);
+        assert_eq!((buffer.len(), buffer.as_ptr().align_offset(ALIGNMENT_BYTES)), (512, 0));
+        buffer.set_length(usize::MAX);
+        assert_eq!(buffer.len(), 8192);
     }
 
     #[test]

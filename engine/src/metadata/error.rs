@@ -136,6 +136,9 @@ pub enum MetadataError {
         /// The device.
         device: String,
     },
+    /// Whoever asked went away before the end.
+    #[error("the reading of metadata was given up before its end")]
+    Cancelled,
     /// The metadata snapshot that was being copied is gone.
     #[error(
         "the metadata snapshot in block {block} of {device} is not held, so the copy may be \
@@ -199,6 +202,16 @@ pub struct KeyRange {
 impl KeyRange {
     /// Every key.
     pub const ALL: Self = Self { first: 0, end: None };
+
+    /// The keys that are in both.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        let end = match (self.end, other.end) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (end, None) | (None, end) => end,
+        };
+        Self { first: self.first.max(other.first), end }
+    }
 
     /// Whether `key` is inside.
     pub fn contains(self, key: u64) -> bool {

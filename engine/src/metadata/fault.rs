@@ -1,6 +1,8 @@
 //! The checks that a block of metadata can fail.
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::units::UnitError;
@@ -62,6 +64,24 @@ pub enum SuperblockFault {
         /// The length found.
         found_bytes: u64,
     },
+}
+
+/// What a tree node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// Its values are other nodes.
+    Internal,
+    /// Its values are what the tree is for.
+    Leaf,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Internal => "an internal node",
+            Self::Leaf => "a leaf",
+        })
+    }
 }
 
 /// The check that a tree node failed.
@@ -149,6 +169,23 @@ pub enum NodeFault {
         /// How many data blocks there are.
         total: u64,
     },
+    /// The device did not give it.
+    #[error("it cannot be read: {reason}")]
+    Unreadable {
+        /// What the device said.
+        reason: String,
+    },
+    /// An internal node where the tree has its leaves, or the other way round.
+    #[error("it is {found}, where the rest of its tree has {expected}")]
+    Height {
+        /// What it is.
+        found: NodeKind,
+        /// What it should be.
+        expected: NodeKind,
+    },
+    /// No way down from it ends at a leaf.
+    #[error("no way down from it leads to a leaf that can be read")]
+    Bottomless,
     /// It is its own ancestor.
     #[error("the way to it passes through it already")]
     Cycle,

@@ -12,15 +12,19 @@ mod btree;
 mod census;
 mod checksum;
 mod copy;
+mod data_owners;
 mod details;
 mod error;
 mod fault;
+mod fetch;
 mod field;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod heights;
 mod image_writer;
 mod mappings;
 mod node;
+mod owner;
 mod proof;
 mod rebuild;
 mod reference_counts;
@@ -28,20 +32,24 @@ mod source;
 mod space_map;
 mod space_map_writer;
 mod superblock;
+mod survey;
 mod tree_writer;
+mod usage;
 
 pub use copy::{CopyReport, copy_closed, first_damage};
 pub use details::{DeviceDetails, device_details, list_devices};
 pub use error::{KeyRange, MetadataError, Tree};
-pub use fault::{NodeFault, SuperblockFault};
+pub use fault::{NodeFault, NodeKind, SuperblockFault};
 pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
 pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblock};
 pub use rebuild::copy_held;
+pub(crate) use source::DEVICE_READS_IN_FLIGHT;
 pub use source::{BlockSource, ImageFile};
 pub use space_map::SpaceMapRoot;
 pub use superblock::{
     Superblock, SuperblockState, read_held_superblock, read_superblock, set_transaction_id,
 };
+pub use usage::{DeviceUsage, MetadataUsage, SetUsage, UsageRequest, usage};
 
 #[cfg(test)]
 mod fixture;

@@ -1,9 +1,11 @@
 //! One node of a B-tree, checked before anything in it is believed.
 #![forbid(unsafe_code)]
 
+use std::ops::Deref;
+
 use super::checksum::BlockKind;
 use super::error::KeyRange;
-use super::fault::NodeFault;
+use super::fault::{NodeFault, NodeKind};
 use super::field::{BLOCK_BYTES, U32_BYTES, U64_BYTES, u32_at, u64_at};
 use crate::aligned::AlignedBuffer;
 
@@ -25,10 +27,16 @@ pub(super) const LEAF: u32 = 2;
 /// Bytes of a value in an internal node: a block number.
 const CHILD_BYTES: usize = U64_BYTES;
 
-/// A node that passed every check.
+/// A node that passed every check, over bytes that it owns or that lie in a longer read.
 #[derive(Debug)]
-pub(super) struct Node {
-    bytes: AlignedBuffer,
+pub(super) struct Node<B = AlignedBuffer> {
+    bytes: B,
+    shape: Shape,
+}
+
+/// What the checks found out about a node: its bytes can be looked at again without them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
     block: u64,
     internal: bool,
     entries: usize,
@@ -37,12 +45,12 @@ pub(super) struct Node {
     keys: KeyRange,
 }
 
-impl Node {
+impl<B: Deref<Target = [u8]>> Node<B> {
     /// Checks the bytes of `block` as a node of a tree whose leaves hold values of
     /// `leaf_value_size` bytes, at a place that promises keys in `keys`.
     pub(super) fn parse(
         block: u64,
-        bytes: AlignedBuffer,
+        bytes: B,
         leaf_value_size: usize,
         keys: KeyRange,
     ) -> Result<Self, NodeFault> {
@@ -68,18 +76,29 @@ impl Node {
             });
         }
         let (entries, values) = check_counts(&bytes, internal, value_size)?;
-        let node = Self { bytes, block, internal, entries, values, value_size, keys };
+        let shape = Shape { block, internal, entries, values, value_size, keys };
+        let node = Self { bytes, shape };
         node.check_keys()?;
         Ok(node)
     }
 
+    /// A node that was checked before, over the same bytes.
+    pub(super) fn checked(shape: Shape, bytes: B) -> Self {
+        Self { bytes, shape }
+    }
+
+    /// What the checks found out.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
     fn check_keys(&self) -> Result<(), NodeFault> {
         let mut previous = None;
-        for (index, key) in (0..self.entries).map(|index| (index, self.key(index))) {
+        for (index, key) in (0..self.shape.entries).map(|index| (index, self.key(index))) {
             if previous.is_some_and(|previous| key <= previous) {
                 return Err(NodeFault::KeyOrder { index });
             }
-            if !self.keys.contains(key) {
+            if !self.shape.keys.contains(key) {
                 return Err(NodeFault::KeyOutside { key });
             }
             previous = Some(key);
@@ -87,9 +106,36 @@ impl Node {
         Ok(())
     }
 
+    /// What it is.
+    pub(super) fn kind(&self) -> NodeKind {
+        if self.shape.internal { NodeKind::Internal } else { NodeKind::Leaf }
+    }
+
+    /// A copy with room for the entries that there are and no more, checked already.
+    pub(super) fn compact(&self) -> Node<Box<[u8]>> {
+        let Shape { entries, values, value_size, .. } = self.shape;
+        let keys = self.bytes.get(..KEYS + entries * U64_BYTES).unwrap_or_default();
+        let stored = self.bytes.get(values..values + entries * value_size).unwrap_or_default();
+        let shape = Shape { values: keys.len(), ..self.shape };
+        Node { bytes: [keys, stored].concat().into_boxed_slice(), shape }
+    }
+
+    /// The same node at a place that promises other keys than those it was checked against.
+    pub(super) fn at(self, keys: KeyRange) -> Result<Self, NodeFault> {
+        let shape = Shape { keys, ..self.shape };
+        let ends = [0, self.shape.entries.saturating_sub(1)];
+        for index in ends.into_iter().filter(|index| *index < self.shape.entries) {
+            let key = self.key(index);
+            if !keys.contains(key) {
+                return Err(NodeFault::KeyOutside { key });
+            }
+        }
+        Ok(Self { shape, ..self })
+    }
+
     /// The block that this node was read from.
     pub(super) fn block(&self) -> u64 {
-        self.block
+        self.shape.block
     }
 
     /// The block as it is on disk.
@@ -99,17 +145,17 @@ impl Node {
 
     /// Whether the values are other nodes of the same tree.
     pub(super) fn is_internal(&self) -> bool {
-        self.internal
+        self.shape.internal
     }
 
     /// The keys that the place of this node promises.
     pub(super) fn keys(&self) -> KeyRange {
-        self.keys
+        self.shape.keys
     }
 
     /// How many entries there are.
     pub(super) fn entries(&self) -> usize {
-        self.entries
+        self.shape.entries
     }
 
     /// The key of an entry.
@@ -119,8 +165,8 @@ impl Node {
 
     /// The value of an entry.
     pub(super) fn value(&self, index: usize) -> &[u8] {
-        let start = self.values + index * self.value_size;
-        self.bytes.get(start..start + self.value_size).unwrap_or_default()
+        let start = self.shape.values + index * self.shape.value_size;
+        self.bytes.get(start..start + self.shape.value_size).unwrap_or_default()
     }
 
     /// The value of an entry in an internal node, or of a tree that holds numbers.
@@ -130,7 +176,7 @@ impl Node {
 
     /// The last entry whose key is not above `key`.
     pub(super) fn find(&self, key: u64) -> Option<usize> {
-        let (mut low, mut high) = (0, self.entries);
+        let (mut low, mut high) = (0, self.shape.entries);
         while low < high {
             let middle = low.midpoint(high);
             if self.key(middle) <= key {
@@ -145,7 +191,8 @@ impl Node {
     /// The keys that the child at `index` may hold.
     pub(super) fn child_keys(&self, index: usize) -> KeyRange {
         let next = index + 1;
-        let end = if next < self.entries { Some(self.key(next)) } else { self.keys.end };
+        let end =
+            if next < self.shape.entries { Some(self.key(next)) } else { self.shape.keys.end };
         KeyRange { first: self.key(index), end }
     }
 }

@@ -26,11 +26,30 @@ pub trait BlockSource: Send + Sync {
     /// Reads `count` consecutive blocks; a device does it in one request.
     fn read_blocks(&self, first: u64, count: usize) -> Result<AlignedBuffer, MetadataError> {
         let mut buffer = AlignedBuffer::zeroed(count.saturating_mul(BLOCK_BYTES));
+        self.read_into(first, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// Fills a buffer with the blocks from `first` on.
+    fn read_into(&self, first: u64, buffer: &mut AlignedBuffer) -> Result<(), MetadataError> {
         for (block, place) in (first..).zip(buffer.chunks_exact_mut(BLOCK_BYTES)) {
             place.copy_from_slice(&self.read_block(block)?);
         }
-        Ok(buffer)
+        Ok(())
     }
+
+    /// How many reads at a time it takes to keep this source busy.
+    fn reads_in_flight(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+/// Reads in flight on a device: what a disk with queues needs to be busy with single blocks.
+pub(crate) const DEVICE_READS_IN_FLIGHT: usize = 16;
+
+/// How many blocks a buffer holds.
+fn blocks_of(buffer: &AlignedBuffer) -> u64 {
+    buffer.len().div_ceil(BLOCK_BYTES) as u64
 }
 
 /// Fails for a run of blocks that is not wholly inside the source; gives its place in bytes.
@@ -56,12 +75,14 @@ impl BlockSource for BlockDevice {
         self.path().display().to_string()
     }
 
-    fn read_blocks(&self, first: u64, count: usize) -> Result<AlignedBuffer, MetadataError> {
-        let offset = offset_of(self, first, count as u64)?;
-        let mut buffer = AlignedBuffer::zeroed(count.saturating_mul(BLOCK_BYTES));
-        self.read_at(offset, &mut buffer)
-            .map_err(|source| MetadataError::Device { block: first, source })?;
-        Ok(buffer)
+    fn read_into(&self, first: u64, buffer: &mut AlignedBuffer) -> Result<(), MetadataError> {
+        let offset = offset_of(self, first, blocks_of(buffer))?;
+        self.read_at(offset, buffer)
+            .map_err(|source| MetadataError::Device { block: first, source })
+    }
+
+    fn reads_in_flight(&self) -> usize {
+        DEVICE_READS_IN_FLIGHT
     }
 }
 
@@ -103,13 +124,13 @@ impl BlockSource for ImageFile {
         self.path.display().to_string()
     }
 
-    fn read_blocks(&self, first: u64, count: usize) -> Result<AlignedBuffer, MetadataError> {
-        let offset = offset_of(self, first, count as u64)?;
-        let mut buffer = AlignedBuffer::zeroed(count.saturating_mul(BLOCK_BYTES));
-        self.file.read_exact_at(&mut buffer, offset).map_err(|source| {
-            MetadataError::ReadImage { path: self.path.clone(), block: first, source }
-        })?;
-        Ok(buffer)
+    fn read_into(&self, first: u64, buffer: &mut AlignedBuffer) -> Result<(), MetadataError> {
+        let offset = offset_of(self, first, blocks_of(buffer))?;
+        self.file.read_exact_at(buffer, offset).map_err(|source| MetadataError::ReadImage {
+            path: self.path.clone(),
+            block: first,
+            source,
+        })
     }
 }
 

@@ -4,11 +4,14 @@
 use crate::aligned::AlignedBuffer;
 use crate::block_device::{Access, BlockDevice};
 use crate::layout::LinearSegment;
-use crate::metadata::{BlockSource, MetadataError};
+use crate::metadata::{BlockSource, DEVICE_READS_IN_FLIGHT, MetadataError};
 use crate::units::METADATA_BLOCK_BYTES;
 
 use super::error::PoolError;
 use super::located::{Located, length_of};
+
+/// One metadata block as a length of memory.
+const BLOCK_BYTES: usize = 4096;
 
 /// Extents of several disks as one run of bytes.
 #[derive(Debug)]
@@ -56,11 +59,33 @@ impl Segmented {
 
 impl BlockSource for Segmented {
     fn read_block(&self, block: u64) -> Result<AlignedBuffer, MetadataError> {
-        let mut buffer = AlignedBuffer::zeroed(4096);
+        let mut buffer = AlignedBuffer::zeroed(BLOCK_BYTES);
         match self.read_at(block * METADATA_BLOCK_BYTES, &mut buffer) {
             Err(PoolError::Device(source)) => Err(MetadataError::Device { block, source }),
             _ => Ok(buffer),
         }
+    }
+
+    fn read_into(&self, first: u64, buffer: &mut AlignedBuffer) -> Result<(), MetadataError> {
+        let offset = first.saturating_mul(METADATA_BLOCK_BYTES);
+        let end = offset.saturating_add(buffer.len() as u64);
+        let inside = self
+            .parts
+            .iter()
+            .find(|(start, length, _, _)| offset >= *start && end <= start.saturating_add(*length));
+        if let Some((start, _, device_offset, disk)) = inside {
+            return disk
+                .read_at(device_offset + (offset - start), buffer)
+                .map_err(|source| MetadataError::Device { block: first, source });
+        }
+        for (block, place) in (first..).zip(buffer.chunks_exact_mut(BLOCK_BYTES)) {
+            place.copy_from_slice(&self.read_block(block)?);
+        }
+        Ok(())
+    }
+
+    fn reads_in_flight(&self) -> usize {
+        DEVICE_READS_IN_FLIGHT
     }
 
     fn name(&self) -> String {
