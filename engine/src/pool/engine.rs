@@ -134,7 +134,7 @@ impl Engine {
         let located = Located::find(pool)?;
         let out =
             File::options().write(true).read(true).create_new(true).open(file).map_err(fail)?;
-        let copied = copy_metadata(&self.dm, &located, &out, progress);
+        let copied = copy_metadata(&*self.dm, &located, &out, progress);
         if copied.is_err() {
             let _ = std::fs::remove_file(file);
         }

@@ -431,11 +431,31 @@ pub enum PoolError {
         /// The pool.
         pool: String,
     },
-    /// A metadata snapshot was reserved and is not in the superblock.
+    /// A metadata snapshot was reserved and is gone.
     #[error(
-        "pool {pool} shows no metadata snapshot after one was reserved; something else released it, try again"
+        "the metadata snapshot of pool {pool} does not stay: something else releases or reserves it; find that program, then try again"
     )]
     NoHeldRoot {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Another program's metadata snapshot is in the way.
+    #[error(
+        "a metadata snapshot of pool {pool} is held already (block {block}), and not by Thinly: a program like thin_delta or thin_ls may be reading under it. Wait until it ends; when nobody uses it, `thinly dm message --yes {pool_device} release_metadata_snap`"
+    )]
+    ForeignHeldRoot {
+        /// The pool.
+        pool: PoolName,
+        /// Where it is.
+        block: u64,
+        /// The pool's dm device.
+        pool_device: String,
+    },
+    /// Readers of an older metadata snapshot do not end.
+    #[error(
+        "pool {pool} is being read as it was before what is asked for was made, and those readers do not end; try again when they have (`thinly diff`, `thinly usage`, `thinly pool copy-metadata`, the driver)"
+    )]
+    OlderHeldRoot {
         /// The pool.
         pool: PoolName,
     },
@@ -520,6 +540,8 @@ impl PoolError {
             | Self::VolumeInUse { .. }
             | Self::VolumeActive { .. }
             | Self::OriginSuspended { .. }
+            | Self::ForeignHeldRoot { .. }
+            | Self::OlderHeldRoot { .. }
             | Self::RepairOpen { .. }
             | Self::DeviceInUse { .. } => ExitClass::InUse,
             Self::Incomplete { .. }

@@ -11,6 +11,7 @@ mod faults;
 mod faulty_dm;
 mod gauges;
 mod groups;
+mod held_roots;
 mod io_errors;
 mod kills;
 mod life;
