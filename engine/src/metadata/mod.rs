@@ -18,6 +18,8 @@ mod fault;
 mod field;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+#[cfg(any(test, feature = "generator"))]
+pub mod generate;
 mod image_writer;
 mod mappings;
 mod node;
