@@ -7,6 +7,8 @@ use super::btree::{self, Visitor, lookup_many};
 use super::error::{KeyRange, MetadataError, Tree};
 use super::fault::NodeFault;
 use super::field::{U32_BYTES, U64_BYTES, u32_at, u64_at};
+#[cfg(any(test, feature = "generator"))]
+use super::field::{put_u32, put_u64};
 use super::node::Node;
 use super::source::BlockSource;
 use super::superblock::Superblock;
@@ -41,6 +43,17 @@ impl DeviceDetails {
             creation_time: u32_at(value, CREATION_TIME),
             snapshotted_time: u32_at(value, SNAPSHOTTED_TIME),
         }
+    }
+
+    /// The bytes of the record.
+    #[cfg(any(test, feature = "generator"))]
+    pub(super) fn encode(&self) -> [u8; DETAILS_BYTES] {
+        let mut bytes = [0; DETAILS_BYTES];
+        put_u64(&mut bytes, MAPPED_BLOCKS, self.mapped_blocks.get());
+        put_u64(&mut bytes, TRANSACTION_ID, self.transaction_id.get());
+        put_u32(&mut bytes, CREATION_TIME, self.creation_time);
+        put_u32(&mut bytes, SNAPSHOTTED_TIME, self.snapshotted_time);
+        bytes
     }
 }
 

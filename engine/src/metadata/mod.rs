@@ -20,6 +20,8 @@ mod fetch;
 mod field;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+#[cfg(any(test, feature = "generator"))]
+pub mod generate;
 mod heights;
 mod image_writer;
 mod mappings;

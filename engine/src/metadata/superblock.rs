@@ -119,6 +119,26 @@ impl Superblock {
             compat_ro_flags: u32_at(bytes, COMPAT_RO_FLAGS),
         })
     }
+
+    /// The bytes of a live superblock; what a generated pool has not is left out: flags, held root.
+    #[cfg(any(test, feature = "generator"))]
+    pub(super) fn encode(&self) -> [u8; super::field::BLOCK_BYTES] {
+        use super::field::{put, put_u32};
+        let mut bytes = [0; super::field::BLOCK_BYTES];
+        put(&mut bytes, UUID, &self.uuid);
+        put_u64(&mut bytes, MAGIC, SUPERBLOCK_MAGIC);
+        put_u32(&mut bytes, VERSION, SUPPORTED_VERSION);
+        put_u32(&mut bytes, TIME, self.time);
+        put_u64(&mut bytes, TRANSACTION_ID, self.transaction_id.get());
+        put_u64(&mut bytes, DATA_MAPPING_ROOT, self.data_mapping_root);
+        put_u64(&mut bytes, DEVICE_DETAILS_ROOT, self.device_details_root);
+        let sectors = self.data_block_size.sectors().get();
+        put_u32(&mut bytes, DATA_BLOCK_SIZE, u32::try_from(sectors).unwrap_or(u32::MAX));
+        put_u32(&mut bytes, METADATA_BLOCK_SIZE, METADATA_BLOCK_SECTORS);
+        put_u64(&mut bytes, METADATA_BLOCK_COUNT, self.metadata_block_count);
+        make_live(&mut bytes, &self.data_space_map, &self.metadata_space_map);
+        bytes
+    }
 }
 
 /// The checks that do not depend on what the pool looks like.

@@ -35,6 +35,12 @@ impl Allocator {
         Ok(block)
     }
 
+    /// Counts one more pointer to a block that was given out.
+    #[cfg(any(test, feature = "generator"))]
+    pub(super) fn share(&mut self, block: u64) {
+        self.counts.increment(block);
+    }
+
     /// The counts, with every block that was given out.
     pub(super) fn counts(&self) -> &ReferenceCounts {
         &self.counts
@@ -73,25 +79,38 @@ fn write_level<const N: usize>(
     for node in 0..nodes {
         let length = count / nodes + usize::from(node < count % nodes);
         let block = blocks.allocate()?;
-        let mut bytes = [0; BLOCK_BYTES];
-        put_u32(&mut bytes, FLAGS, flags);
-        put_u64(&mut bytes, BLOCK_NUMBER, block);
-        put_u32(&mut bytes, ENTRY_COUNT, to_field(length));
-        put_u32(&mut bytes, MAX_ENTRIES, to_field(room));
-        put_u32(&mut bytes, VALUE_SIZE, to_field(N));
-        let mut first_key = 0;
-        for (index, (key, value)) in entries.by_ref().take(length).enumerate() {
-            if index == 0 {
-                first_key = key;
-            }
-            put_u64(&mut bytes, KEYS + index * U64_BYTES, key);
-            put(&mut bytes, KEYS + room * U64_BYTES + index * N, &value);
-        }
-        BlockKind::Node.seal(&mut bytes);
-        image.write(block, &bytes)?;
+        let first_key = write_node(image, block, flags, length, entries.by_ref().take(length))?;
         written.push((first_key, block));
     }
     Ok(written)
+}
+
+/// Writes one node of `length` entries into `block`; gives its first key.
+pub(super) fn write_node<const N: usize>(
+    image: &mut ImageWriter<'_>,
+    block: u64,
+    flags: u32,
+    length: usize,
+    entries: impl Iterator<Item = (u64, [u8; N])>,
+) -> Result<u64, MetadataError> {
+    let room = max_entries(N);
+    let mut bytes = [0; BLOCK_BYTES];
+    put_u32(&mut bytes, FLAGS, flags);
+    put_u64(&mut bytes, BLOCK_NUMBER, block);
+    put_u32(&mut bytes, ENTRY_COUNT, to_field(length));
+    put_u32(&mut bytes, MAX_ENTRIES, to_field(room));
+    put_u32(&mut bytes, VALUE_SIZE, to_field(N));
+    let mut first_key = 0;
+    for (index, (key, value)) in entries.enumerate() {
+        if index == 0 {
+            first_key = key;
+        }
+        put_u64(&mut bytes, KEYS + index * U64_BYTES, key);
+        put(&mut bytes, KEYS + room * U64_BYTES + index * N, &value);
+    }
+    BlockKind::Node.seal(&mut bytes);
+    image.write(block, &bytes)?;
+    Ok(first_key)
 }
 
 /// `calc_max_entries`, dm-btree.c: a multiple of three, so that three nodes can share evenly.
