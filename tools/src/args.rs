@@ -1,6 +1,7 @@
 //! What can be asked: every verb, flag and help text, defined once.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod cluster;
 mod pool;
 mod snapshot;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::accounting::{Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::pool::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
@@ -108,6 +110,12 @@ pub enum Command {
     /// other pools are listed and are no difference.
     #[command(after_long_help = cluster::AUDIT_EXAMPLE)]
     Audit(Audit),
+    /// Tell what every volume and snapshot of a pool really costs.
+    ///
+    /// The pool's metadata is read once, however many volumes share it; the pool may be in use. What is
+    /// shown is the pool at one moment of the last seconds. Nothing is written, and no claim is needed.
+    #[command(after_long_help = accounting::USAGE_EXAMPLE)]
+    Usage(Usage),
     /// Look at dm devices as the kernel sees them, whoever made them.
     Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.

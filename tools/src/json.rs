@@ -2,6 +2,7 @@
 //! a test holds the two together.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod cluster;
 mod report;
 
@@ -18,6 +19,9 @@ use thinly_engine::pool::{
 use thinly_engine::units::ThinId;
 use uuid::Uuid;
 
+pub use self::accounting::{
+    AccountingJson, CostJson, OtherUsageJson, SetJson, TotalsJson, VolumeUsageJson,
+};
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;

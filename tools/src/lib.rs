@@ -38,6 +38,7 @@ mod serve_command;
 mod session;
 mod snapshot_command;
 mod time;
+mod usage_command;
 mod volume_command;
 
 pub use advice::advice;

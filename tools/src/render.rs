@@ -1,6 +1,7 @@
 //! Answers for people: tables for lists, a page for one thing.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod cluster;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -10,6 +11,7 @@ use thinly_engine::pool::{
 };
 use thinly_engine::units::{Bytes, ThinId};
 
+pub use self::accounting::accounting_page;
 pub use self::cluster::audit_page;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use thinly::json::{
-    AdoptionJson, AuditJson, CompletionsJson, DanglingJson, ErrorJson, EventJson, FileJson,
-    PageJson, PoolJson, RepairJson, SalvagedJson, UnnamedJson, VolumeJson, WarningJson,
+    AccountingJson, AdoptionJson, AuditJson, CompletionsJson, DanglingJson, ErrorJson, EventJson,
+    FileJson, PageJson, PoolJson, RepairJson, SalvagedJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -17,7 +17,8 @@ use thinly_engine::catalogue::{
 };
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    DeviceView, PoolState, PoolView, SalvagedVolume, Usage, VolumeState, VolumeView,
+    Accounting, Cost, DeviceView, OtherUsage, PoolState, PoolView, SalvagedVolume, SetCost, Usage,
+    VolumeState, VolumeUsage, VolumeView,
 };
 use thinly_engine::units::{BlockSize, Bytes, ThinId, TransactionId};
 use uuid::Uuid;
@@ -185,6 +186,49 @@ fn salvaged() -> Vec<SalvagedVolume> {
     }]
 }
 
+fn accounting() -> Accounting {
+    let cost = |mapped: u64, exclusive: u64| Cost {
+        mapped_bytes: Bytes::new(mapped),
+        exclusive_bytes: Bytes::new(exclusive),
+        shared_bytes: Bytes::new(mapped - exclusive),
+        metadata_bytes: Bytes::new(12 << 12),
+        exclusive_metadata_bytes: Bytes::new(2 << 12),
+    };
+    let usage = |of: VolumeView, cost| VolumeUsage {
+        name: of.name,
+        kind: of.kind,
+        origin_name: of.origin_name,
+        thin_id: of.thin_id,
+        virtual_bytes: of.virtual_bytes,
+        cost,
+    };
+    Accounting {
+        pool: PoolName::new("p0").unwrap(),
+        block_size: BlockSize::DEFAULT,
+        volumes: vec![
+            usage(volume(), Some(cost(GIB, GIB / 4))),
+            usage(snapshot(), Some(cost(3 * GIB / 4, 0))),
+            usage(pending_clone(), None),
+        ],
+        others: vec![OtherUsage { thin_id: id(9), is_deleted: true, cost: cost(1 << 20, 1 << 20) }],
+        set: Some(SetCost {
+            names: vec![volume_name("web"), volume_name("web-1")],
+            exclusive_bytes: Bytes::new(GIB),
+            exclusive_metadata_bytes: Bytes::new(13 << 12),
+        }),
+        mapped_bytes: Bytes::new(GIB + (1 << 20)),
+        shared_bytes: Bytes::new(3 * GIB / 4),
+        total_bytes: Bytes::new(99 * GIB),
+        metadata_bytes: Bytes::new(14 << 12),
+    }
+}
+
+#[test]
+fn the_accounting() {
+    insta::assert_snapshot!("accounting_json", text(&AccountingJson::from(&accounting())));
+    insta::assert_snapshot!("accounting_page", render::accounting_page(&accounting()));
+}
+
 fn text(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap()
 }
@@ -244,6 +288,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
+        serde_json::to_value(AccountingJson::from(&accounting())),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::accounting::{self, Accounting};
 use super::backup::{RestoreReport, backup, restore};
 use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
@@ -16,6 +17,7 @@ use super::restore_metadata::{RestoredMetadata, restore_metadata};
 use super::salvage::{SalvageReport, salvage};
 use super::view::{PoolView, VolumeView};
 use super::{close, inspect, open};
+use crate::catalogue::VolumeName;
 use crate::dm::{Control, Dm, Feature};
 use crate::layout::{System, scan_labels};
 use crate::metadata::CopyReport;
@@ -121,6 +123,17 @@ impl Engine {
     /// Rebuilds the catalogue of a closed pool whose journal cannot be read.
     pub fn salvage(&self, pool: &str) -> Result<SalvageReport, PoolError> {
         salvage(&self.dm, &Located::find(pool)?)
+    }
+
+    /// What every volume and snapshot of a pool really costs, and what `set` costs together. Needs no
+    /// claim. `progress` gets metadata blocks read and about their total.
+    pub fn usage(
+        &self,
+        pool: &str,
+        set: &[VolumeName],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Accounting, PoolError> {
+        accounting::usage(&*self.dm, &Located::find(pool)?, set, progress)
     }
 
     /// Copies a pool's dm-thin metadata into a file that `thin_check` and `thin_dump` read.

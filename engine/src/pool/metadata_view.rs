@@ -35,7 +35,6 @@ pub(super) struct MetadataView<'a> {
 ///
 /// An open pool's metadata snapshot is held until `read` returns, and what is freed meanwhile stays allocated: whatever
 /// waits for somebody comes after.
-#[allow(dead_code, reason = "the way in for readers of open and closed pools")]
 pub(super) fn read_metadata<T>(
     dm: &dyn Dm,
     located: &Located,

@@ -4,6 +4,7 @@
 //! do is decided in [`crate::plan`]; `execute` does it, step by step, in one loop.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod activate;
 mod backup;
 mod capacity;
@@ -46,6 +47,7 @@ mod unfinished;
 mod view;
 mod volumes;
 
+pub use accounting::{Accounting, Cost, OtherUsage, SetCost, VolumeUsage};
 pub use activate::VolumeAccess;
 pub use backup::RestoreReport;
 pub use capacity::{CapacityRule, Headroom};

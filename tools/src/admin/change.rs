@@ -31,6 +31,7 @@ impl<'a> Change<'a> {
             Command::Forget(arguments) => Some(Self::of_path(&arguments.object)),
             Command::Pool { .. }
             | Command::Audit(_)
+            | Command::Usage(_)
             | Command::Dm(_)
             | Command::Serve(_)
             | Command::Completions(_)
