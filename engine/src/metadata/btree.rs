@@ -17,6 +17,8 @@ impl Tree {
         match self {
             Self::Details => super::details::DETAILS_BYTES,
             Self::Devices | Self::Mappings(_) => super::field::U64_BYTES,
+            Self::Bitmaps => super::space_map::INDEX_ENTRY_BYTES,
+            Self::ReferenceCounts(_) => super::field::U32_BYTES,
         }
     }
 }
@@ -133,6 +135,11 @@ pub(super) trait Visitor {
     /// A pointer to `block` was met; `false` leaves out what is below it.
     fn enter(&mut self, tree: Tree, block: u64, keys: KeyRange) -> Result<bool, MetadataError>;
 
+    /// A node cannot be used, nor what is below it. An error ends the walk.
+    fn damaged(&mut self, damage: MetadataError) -> Result<(), MetadataError> {
+        Err(damage)
+    }
+
     /// A node was read.
     fn visit(&mut self, tree: Tree, node: &Node) -> Result<(), MetadataError>;
 }
@@ -149,15 +156,23 @@ pub(super) fn walk(
     while let Some(Step { block, keys, depth }) = pending.pop() {
         ancestors.truncate(depth);
         if ancestors.contains(&block) {
-            return Err(damage(source, tree, block, keys, NodeFault::Cycle));
+            visitor.damaged(damage(source, tree, block, keys, NodeFault::Cycle))?;
+            continue;
         }
         if depth >= MAX_DEPTH {
-            return Err(damage(source, tree, block, keys, NodeFault::TooDeep { depth }));
+            visitor.damaged(damage(source, tree, block, keys, NodeFault::TooDeep { depth }))?;
+            continue;
         }
         if !visitor.enter(tree, block, keys)? {
             continue;
         }
-        let node = read_node(source, tree, block, keys)?;
+        let node = match read_node(source, tree, block, keys) {
+            Ok(node) => node,
+            Err(damage) => {
+                visitor.damaged(damage)?;
+                continue;
+            }
+        };
         visitor.visit(tree, &node)?;
         if node.is_internal() {
             ancestors.push(block);

@@ -88,6 +88,7 @@ impl Visitor for Census<'_, '_> {
                     self.devices.push((id, node.number(index)));
                 }
                 Tree::Mappings(_) => self.count_mapping(tree, node, index)?,
+                Tree::Bitmaps | Tree::ReferenceCounts(_) => {}
             }
         }
         Ok(())

@@ -36,7 +36,7 @@ pub struct DeviceDetails {
 }
 
 impl DeviceDetails {
-    fn parse(value: &[u8]) -> Self {
+    pub(super) fn parse(value: &[u8]) -> Self {
         Self {
             mapped_blocks: DataBlocks::new(u64_at(value, MAPPED_BLOCKS)),
             transaction_id: TransactionId::new(u64_at(value, TRANSACTION_ID)),

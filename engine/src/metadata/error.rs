@@ -162,6 +162,28 @@ pub enum Tree {
     Devices,
     /// One device's mappings.
     Mappings(ThinId),
+    /// The index of the data space map's bitmaps.
+    Bitmaps,
+    /// The counts of a space map that its bitmaps cannot hold.
+    ReferenceCounts(SpaceMapKind),
+}
+
+/// One of the two space maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SpaceMapKind {
+    /// Of the data device.
+    Data,
+    /// Of the metadata device itself.
+    Metadata,
+}
+
+impl fmt::Display for SpaceMapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data => "data",
+            Self::Metadata => "metadata",
+        })
+    }
 }
 
 impl Tree {
@@ -170,6 +192,9 @@ impl Tree {
         let noun = match self {
             Self::Details | Self::Devices => "thin ids",
             Self::Mappings(_) => "virtual blocks",
+            Self::Bitmaps => "bitmaps",
+            Self::ReferenceCounts(SpaceMapKind::Data) => "data blocks",
+            Self::ReferenceCounts(SpaceMapKind::Metadata) => "metadata blocks",
         };
         fmt::from_fn(move |f| match range.end {
             Some(end) => write!(f, "{noun} {} to {}", range.first, end.saturating_sub(1)),
@@ -186,6 +211,8 @@ impl fmt::Display for Tree {
             Self::Mappings(id) => {
                 write!(f, "the mappings of thin device {id} and of what shares them with it")
             }
+            Self::Bitmaps => f.write_str("the bitmaps of the data space map"),
+            Self::ReferenceCounts(map) => write!(f, "the reference counts of the {map} space map"),
         }
     }
 }

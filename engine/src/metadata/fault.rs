@@ -183,6 +183,14 @@ pub enum NodeFault {
         /// What it should be.
         expected: NodeKind,
     },
+    /// An index does not have all bitmaps, or has more.
+    #[error("it leads to {found} bitmaps in order where there must be {wanted}")]
+    MissingBitmap {
+        /// How many there must be.
+        wanted: u64,
+        /// How many there are from the first on.
+        found: u64,
+    },
     /// No way down from it ends at a leaf.
     #[error("no way down from it leads to a leaf that can be read")]
     Bottomless,

@@ -10,6 +10,7 @@
 
 mod btree;
 mod census;
+mod check;
 mod checksum;
 mod copy;
 mod data_owners;
@@ -38,9 +39,10 @@ mod survey;
 mod tree_writer;
 mod usage;
 
+pub use check::{CheckFinding, CheckReport, Severity, check_closed, check_held};
 pub use copy::{CopyReport, copy_closed, first_damage};
 pub use details::{DeviceDetails, device_details, list_devices};
-pub use error::{KeyRange, MetadataError, Tree};
+pub use error::{KeyRange, MetadataError, SpaceMapKind, Tree};
 pub use fault::{NodeFault, NodeKind, SuperblockFault};
 pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
 pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblock};

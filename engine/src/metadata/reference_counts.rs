@@ -17,7 +17,7 @@ const ENTRIES_PER_BYTE: u64 = 4;
 /// Entries in one bitmap block.
 pub(super) const ENTRIES_PER_BITMAP: u64 = BITMAP_BYTES as u64 * ENTRIES_PER_BYTE;
 /// The count that says that the real one is in the tree.
-const IN_TREE: u32 = 3;
+pub(super) const IN_TREE: u32 = 3;
 
 /// How often each of a number of blocks is referred to.
 #[derive(Debug)]
@@ -93,6 +93,16 @@ impl ReferenceCounts {
         Some(before)
     }
 
+    /// How often a block is referred to.
+    pub(super) fn count(&self, block: u64) -> u32 {
+        let (index, byte, shift) = place(block);
+        let cell = self.bitmaps.get(&index).and_then(|bitmap| bitmap.get(byte));
+        match cell.map_or(0, |cell| decode(*cell >> shift)) {
+            IN_TREE => self.large.get(&block).copied().unwrap_or(IN_TREE),
+            count => count,
+        }
+    }
+
     /// The first block at or above `from` that nothing refers to.
     pub(super) fn find_free(&self, from: u64) -> Option<u64> {
         (from..self.total_blocks).find(|block| self.is_free(*block))
@@ -121,6 +131,15 @@ impl ReferenceCounts {
             }
         }
         summary
+    }
+}
+
+/// The count of one entry of a bitmap, which is without its header; `None` when it is in the tree.
+pub(super) fn bitmap_count(bitmap: &[u8], entry: u64) -> Option<u32> {
+    let (_, byte, shift) = place(entry);
+    match bitmap.get(byte).map_or(0, |cell| decode(*cell >> shift)) {
+        IN_TREE => None,
+        count => Some(count),
     }
 }
 

@@ -3,28 +3,11 @@
 
 use super::checksum::BlockKind;
 use super::error::MetadataError;
-use super::field::{BLOCK_BYTES, U32_BYTES, U64_BYTES, put, put_u32, put_u64};
+use super::field::{BLOCK_BYTES, put, put_u64};
 use super::image_writer::ImageWriter;
-use super::reference_counts::{BITMAP_HEADER_BYTES, ENTRIES_PER_BITMAP, ReferenceCounts};
-use super::space_map::SpaceMapRoot;
+use super::reference_counts::{BITMAP_HEADER_BYTES, ReferenceCounts};
+use super::space_map::{BLOCK_NUMBER, INDEX_ENTRIES, INDEX_ENTRY_BYTES, IndexEntry, SpaceMapRoot};
 use super::tree_writer::{Allocator, write_tree};
-
-// struct disk_index_entry, dm-space-map-common.h.
-const BITMAP_BLOCK: usize = 0;
-const FREE: usize = BITMAP_BLOCK + U64_BYTES;
-const FIRST_FREE: usize = FREE + U32_BYTES;
-const INDEX_ENTRY_BYTES: usize = FIRST_FREE + U32_BYTES;
-
-// struct disk_bitmap_header and struct disk_metadata_index start alike.
-const CHECKSUM: usize = 0;
-const UNUSED: usize = CHECKSUM + U32_BYTES;
-const BLOCK_NUMBER: usize = UNUSED + U32_BYTES;
-const INDEX_ENTRIES: usize = BLOCK_NUMBER + U64_BYTES;
-
-/// `MAX_METADATA_BITMAPS`.
-const MAX_METADATA_BITMAPS: u64 = 255;
-/// What a metadata space map can keep count of: the kernel uses no block beyond it.
-pub(super) const MAX_METADATA_BLOCKS: u64 = MAX_METADATA_BITMAPS * ENTRIES_PER_BITMAP;
 
 /// Writes the data space map, whose index is a tree.
 pub(super) fn write_data_map(
@@ -97,10 +80,5 @@ fn write_bitmap(
 }
 
 fn index_entry(block: u64, counts: &ReferenceCounts, index: u64) -> [u8; INDEX_ENTRY_BYTES] {
-    let summary = counts.summary(index);
-    let mut entry = [0; INDEX_ENTRY_BYTES];
-    put_u64(&mut entry, BITMAP_BLOCK, block);
-    put_u32(&mut entry, FREE, summary.free);
-    put_u32(&mut entry, FIRST_FREE, summary.first_free);
-    entry
+    IndexEntry { block, summary: counts.summary(index) }.encode()
 }
