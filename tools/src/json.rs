@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod image;
 mod report;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use thinly_engine::units::ThinId;
 use uuid::Uuid;
 
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
+pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 

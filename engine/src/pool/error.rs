@@ -596,6 +596,9 @@ fn class_of_device(error: &DeviceError) -> ExitClass {
 /// A file is named by whoever asks; all else is what a pool's own device gave.
 fn class_of_metadata(error: &MetadataError) -> ExitClass {
     match error {
+        MetadataError::OpenImage { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+            ExitClass::Refused
+        }
         MetadataError::OpenImage { source, .. }
         | MetadataError::WriteImage { source, .. }
         | MetadataError::WriteDump { source } => class_of_io(source),
