@@ -1,9 +1,11 @@
 //! What the engine costs above the bare kernel, measured side by side in one run.
 //!
 //! `docs/benchmarks.md` says how and why. [`measure`] is the whole benchmark; the program
-//! `thinly-floor` prints its [`Report`], and a kernel test runs it with a few rounds.
+//! `thinly-floor` prints its [`Report`], and a kernel test runs it with a few rounds. Beside it,
+//! [`accounting`] measures what reads metadata against thin-provisioning-tools.
 #![forbid(unsafe_code)]
 
+pub mod accounting;
 mod bed;
 pub mod floor;
 mod growth;

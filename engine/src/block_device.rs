@@ -68,6 +68,18 @@ pub enum Access {
     /// Reads and durable writes, and the kernel's exclusive claim (`O_EXCL`), which dies with the
     /// process.
     Exclusive,
+    /// Reads only, and the same claim: fails while anything holds the device.
+    ExclusiveRead,
+}
+
+impl Access {
+    fn writes(self) -> bool {
+        matches!(self, Self::ReadWrite | Self::Exclusive)
+    }
+
+    fn claims(self) -> bool {
+        matches!(self, Self::Exclusive | Self::ExclusiveRead)
+    }
 }
 
 /// Major and minor number of a device node.
@@ -130,15 +142,15 @@ impl BlockDevice {
             _ => DeviceError::Open { path: path.to_owned(), source },
         };
         let mut flags = OFlag::O_DIRECT;
-        if access != Access::ReadOnly {
+        if access.writes() {
             flags |= OFlag::O_DSYNC;
         }
-        if access == Access::Exclusive {
+        if access.claims() {
             flags |= OFlag::O_EXCL;
         }
         let mut file = OpenOptions::new()
             .read(true)
-            .write(access != Access::ReadOnly)
+            .write(access.writes())
             .custom_flags(flags.bits())
             .open(path)
             .map_err(fail)?;

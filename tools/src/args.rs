@@ -3,6 +3,7 @@
 
 mod accounting;
 mod cluster;
+mod image;
 mod pool;
 mod snapshot;
 mod volume;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::accounting::{Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
+pub use self::image::{ImageDump, ImageFile, ImageVerb};
 pub use self::pool::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
     PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
@@ -88,6 +90,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         verb: SnapshotVerb,
+    },
+    /// Look into dm-thin's metadata offline: in a copy of it, or on a device that no pool uses.
+    Image {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ImageVerb,
     },
     /// Make a volume or snapshot known to a cluster, and print what to apply there.
     ///

@@ -13,8 +13,8 @@ use crate::dm_command::{self, DmArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{
-    admin, adopt_command, audit_command, forget_command, manual_command, pool_command,
-    serve_command, snapshot_command, usage_command, volume_command,
+    admin, adopt_command, audit_command, forget_command, image_command, manual_command,
+    pool_command, serve_command, snapshot_command, usage_command, volume_command,
 };
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
@@ -53,6 +53,7 @@ pub(crate) fn dispatch(context: Context<'_>, cli: &Cli) -> Result<(), Failure> {
         Command::Pool { verb } => pool_command::run(context, verb),
         Command::Volume { verb } => volume_command::run(context, verb),
         Command::Snapshot { verb } => snapshot_command::run(context, verb),
+        Command::Image { verb } => image_command::run(console, verb),
         Command::Adopt(arguments) => adopt_command::run(context, arguments),
         Command::Forget(arguments) => forget_command::run(context, arguments),
         Command::Audit(arguments) => audit_command::run(console, arguments),

@@ -76,6 +76,11 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// Takes an answer that is too long to be made at once; only text may be written to it.
+    pub(crate) fn stream(self) -> impl Write + use<'a> {
+        Stream(self.output)
+    }
+
     /// Passes a line on as it is.
     pub(crate) fn aside(self, line: &str) {
         self.output.aside(line);
@@ -117,6 +122,21 @@ impl<'a> Console<'a> {
         } else {
             self.output.aside(human);
         }
+    }
+}
+
+/// An answer in parts.
+#[derive(Debug)]
+struct Stream<'a>(&'a dyn Output);
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.answer(text).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

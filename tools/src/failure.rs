@@ -131,6 +131,12 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
     },
+    /// No metadata snapshot is held in an image.
+    #[error("no metadata snapshot is held in {file}; leave --held out to see its live state")]
+    NothingHeld {
+        /// The image.
+        file: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     File {
@@ -194,7 +200,9 @@ impl Failure {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
             Self::Usage(_) | Self::HandleList { .. } => Exit::Usage,
             Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
-            Self::NoVolume { .. } | Self::NoGroup { .. } => Exit::NotFound,
+            Self::NoVolume { .. } | Self::NoGroup { .. } | Self::NothingHeld { .. } => {
+                Exit::NotFound
+            }
             Self::WrongKind { .. }
             | Self::KnownToCluster { .. }
             | Self::KnownByGroup { .. }

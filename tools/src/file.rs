@@ -20,19 +20,33 @@ pub(crate) fn refuse_existing(path: &Path) -> Result<(), Failure> {
 /// Writes a new file, durably; what could not be written whole is removed again. Names of volumes
 /// are nobody else's business: only the owner may read it.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => Failure::FileExists { path: path.to_owned() },
-        _ => Failure::File { action: "write", path: path.to_owned(), source },
-    };
+    create_new(path, |file| file.write_all(bytes).map_err(|error| refused(path, error)))
+}
+
+/// The same for what is written part by part.
+pub(crate) fn create_new<T>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let fail = |error| refused(path, error);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_directory(path));
+    let written = write(&mut file).and_then(|value| {
+        file.sync_all().and_then(|()| sync_directory(path)).map_err(fail)?;
+        Ok(value)
+    });
     if written.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(path);
     }
-    written.map_err(fail)
+    written
+}
+
+fn refused(path: &Path, source: io::Error) -> Failure {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists => Failure::FileExists { path: path.to_owned() },
+        _ => Failure::File { action: "write", path: path.to_owned(), source },
+    }
 }
 
 /// Reads a file whole.

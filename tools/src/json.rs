@@ -4,6 +4,7 @@
 
 mod accounting;
 mod cluster;
+mod image;
 mod report;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::accounting::{
     AccountingJson, CostJson, OtherUsageJson, SetJson, TotalsJson, VolumeUsageJson,
 };
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
+pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 

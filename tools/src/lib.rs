@@ -28,6 +28,7 @@ mod context;
 mod failure;
 mod file;
 mod forget_command;
+mod image_command;
 mod known;
 mod manual_command;
 mod name;

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod cluster;
+mod image;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{Provision, VolumeKind};
@@ -13,6 +14,7 @@ use thinly_engine::units::{Bytes, ThinId};
 
 pub use self::accounting::accounting_page;
 pub use self::cluster::audit_page;
+pub use self::image::{image_page, image_table};
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CompletionsJson, DanglingJson, ErrorJson, EventJson,
-    FileJson, PageJson, PoolJson, RepairJson, SalvagedJson, UnnamedJson, VolumeJson, WarningJson,
+    FileJson, ImageDeviceJson, ImageDumpJson, ImageJson, PageJson, PoolJson, RepairJson,
+    SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -289,6 +290,9 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
         serde_json::to_value(AccountingJson::from(&accounting())),
+        serde_json::to_value(image()),
+        serde_json::to_value(image_device()),
+        serde_json::to_value(image_dump()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
@@ -332,6 +336,57 @@ fn repair() -> RepairJson {
         device_count: Some(2),
         lost: vec!["web".to_owned()],
     }
+}
+
+fn image() -> ImageJson {
+    let map = SpaceMapJson {
+        total_block_count: 1000,
+        used_block_count: 250,
+        free_block_count: 750,
+        bitmap_root_block: 8,
+        ref_count_root_block: 9,
+    };
+    ImageJson {
+        file: PathBuf::from("p0.metadata"),
+        uuid: None,
+        version: 2,
+        needs_check: true,
+        transaction_id: 12,
+        snapshot_time: 3,
+        held_root_block: Some(77),
+        block_size_bytes: 128 << 10,
+        metadata_block_count: 1024,
+        data_mapping_root_block: 5,
+        device_details_root_block: 6,
+        data_space_map: map,
+        metadata_space_map: SpaceMapJson { bitmap_root_block: 10, ..map },
+        device_count: Some(2),
+    }
+}
+
+fn image_device() -> ImageDeviceJson {
+    ImageDeviceJson {
+        thin_id: 5,
+        mapped_bytes: 3 << 17,
+        mapped_block_count: 3,
+        transaction_id: 7,
+        creation_time: 1,
+        snapshotted_time: 2,
+    }
+}
+
+fn image_dump() -> ImageDumpJson {
+    let file = PathBuf::from("p0.xml");
+    ImageDumpJson { file, file_bytes: 4096, device_count: 2, mapped_block_count: 3 }
+}
+
+#[test]
+fn images() {
+    insta::assert_snapshot!(render::image_page(&image()));
+    let blank = ImageJson { needs_check: false, held_root_block: None, ..image() };
+    insta::assert_snapshot!(render::image_page(&ImageJson { device_count: None, ..blank }));
+    insta::assert_snapshot!(render::image_table(&[image_device()]));
+    insta::assert_snapshot!(text(&image()));
 }
 
 /// The names in the first column of the tables.

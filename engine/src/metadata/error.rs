@@ -116,6 +116,33 @@ pub enum MetadataError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A dump cannot be written.
+    #[error("cannot write the dump: {source}; check the space where it goes")]
+    WriteDump {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A device that was asked for is not there.
+    #[error("{device} has no thin device {id}; `thinly image ls` shows those that it has")]
+    NoDevice {
+        /// The device or image.
+        device: String,
+        /// What was asked for.
+        id: ThinId,
+    },
+    /// A device is in one of the two trees that should have it.
+    #[error(
+        "thin device {id} of {device} is missing in {tree}: what there is of it cannot be used; \
+         repair the metadata onto a spare (thin_repair), or name the devices that are wanted"
+    )]
+    HalfDevice {
+        /// The device or image.
+        device: String,
+        /// The thin device.
+        id: ThinId,
+        /// The tree without it.
+        tree: Tree,
+    },
     /// The space maps find no room beside the trees.
     #[error(
         "the space maps do not fit beside the trees of {device} into {total_blocks} metadata \

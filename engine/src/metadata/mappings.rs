@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::btree;
+use super::details::thin_id;
 use super::error::{KeyRange, MetadataError, Tree};
 use super::field::u64_at;
 use super::node::Node;
@@ -43,6 +44,34 @@ pub fn mapped_data_block(
     };
     let mapping = btree::lookup(source, Tree::Mappings(id), root, virtual_block)?;
     Ok(mapping.map(|value| u64_at(&value, 0) >> TIME_BITS))
+}
+
+/// The roots of all device trees.
+pub(super) fn device_roots(
+    source: &dyn BlockSource,
+    data_mapping_root: u64,
+) -> Result<Vec<(ThinId, u64)>, MetadataError> {
+    let mut roots = Roots { source, found: Vec::new() };
+    btree::walk(source, Tree::Devices, data_mapping_root, &mut roots)?;
+    Ok(roots.found)
+}
+
+struct Roots<'a> {
+    source: &'a dyn BlockSource,
+    found: Vec<(ThinId, u64)>,
+}
+
+impl btree::Visitor for Roots<'_> {
+    fn enter(&mut self, _: Tree, _: u64, _: KeyRange) -> Result<bool, MetadataError> {
+        Ok(true)
+    }
+
+    fn visit(&mut self, tree: Tree, node: &Node) -> Result<(), MetadataError> {
+        for index in (0..node.entries()).filter(|_| !node.is_internal()) {
+            self.found.push((thin_id(self.source, tree, node, index)?, node.number(index)));
+        }
+        Ok(())
+    }
 }
 
 /// Whether everything that a device maps was mapped at `time` or later; reads on until the first

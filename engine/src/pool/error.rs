@@ -552,7 +552,6 @@ impl PoolError {
             | Self::BlockSizeMismatch { .. }
             | Self::VolumeLost { .. }
             | Self::Replay(_)
-            | Self::Metadata(_)
             | Self::RepairFailed { .. }
             | Self::BadImage { .. }
             | Self::RepairLoses { .. }
@@ -566,6 +565,7 @@ impl PoolError {
             | Self::NoHeadroom { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
+            Self::Metadata(error) => class_of_metadata(error),
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),
             Self::Device(error) => class_of_device(error),
@@ -612,6 +612,21 @@ fn class_of_device(error: &DeviceError) -> ExitClass {
         DeviceError::NotABlockDevice { .. } => ExitClass::Refused,
         DeviceError::Busy { .. } => ExitClass::InUse,
         DeviceError::Io { .. } => ExitClass::Internal,
+    }
+}
+
+/// A file is named by whoever asks; all else is what a pool's own device gave.
+fn class_of_metadata(error: &MetadataError) -> ExitClass {
+    match error {
+        MetadataError::OpenImage { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+            ExitClass::Refused
+        }
+        MetadataError::OpenImage { source, .. }
+        | MetadataError::WriteImage { source, .. }
+        | MetadataError::WriteDump { source } => class_of_io(source),
+        MetadataError::NoDevice { .. } => ExitClass::NotFound,
+        MetadataError::Device { source: DeviceError::Busy { .. }, .. } => ExitClass::InUse,
+        _ => ExitClass::Damaged,
     }
 }
 

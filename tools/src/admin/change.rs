@@ -30,6 +30,7 @@ impl<'a> Change<'a> {
             }
             Command::Forget(arguments) => Some(Self::of_path(&arguments.object)),
             Command::Pool { .. }
+            | Command::Image { .. }
             | Command::Audit(_)
             | Command::Usage(_)
             | Command::Dm(_)
@@ -126,6 +127,7 @@ mod tests {
             "thinly pool backup p file",
             "thinly serve p",
             "thinly audit p --handles -",
+            "thinly image ls file",
         ] {
             assert_eq!(named(line), None, "{line}");
         }

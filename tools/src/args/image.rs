@@ -1,0 +1,61 @@
+//! The verbs of `thinly image`.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use thinly_engine::units::ThinId;
+
+use crate::size::parse_thin_id;
+
+/// What can be done with metadata that no pool uses.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Show what the superblock says: versions, roots, space, and whether a check is wanted.
+    #[command(after_long_help = INFO_EXAMPLE)]
+    Info(ImageFile),
+    /// List the thin devices and what each maps.
+    #[command(after_long_help = "Example:\n  thinly image ls /root/p0.metadata")]
+    Ls(ImageFile),
+    /// Write devices and mappings as XML, in the format of `thin_dump`.
+    ///
+    /// `thin_restore` makes metadata of it again; there, nothing is shared between the trees of
+    /// devices any more, so it takes more room. Memory does not grow with the number of mappings.
+    #[command(after_long_help = DUMP_EXAMPLE)]
+    Dump(ImageDump),
+}
+
+const INFO_EXAMPLE: &str = "\
+Example:
+  thinly pool copy-metadata p0 /root/p0.metadata
+  thinly image info /root/p0.metadata";
+
+const DUMP_EXAMPLE: &str = "\
+Example:
+  thinly image dump /root/p0.metadata --out /root/p0.xml
+  thinly image dump /root/p0.metadata --dev-id 5 --dev-id 6 | less";
+
+/// The argument of the verbs that take an image and nothing else.
+#[derive(Debug, Args)]
+pub struct ImageFile {
+    /// A copy of a pool's metadata, or a metadata device that nothing uses.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `thinly image dump`.
+#[derive(Debug, Args)]
+pub struct ImageDump {
+    /// A copy of a pool's metadata, or a metadata device that nothing uses.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Write to this file, which must not exist, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only this thin device; give it again for another.
+    #[arg(long, value_name = "THIN_ID", value_parser = parse_thin_id)]
+    pub dev_id: Vec<ThinId>,
+    /// The pool as it is in the metadata snapshot that is held.
+    #[arg(long)]
+    pub held: bool,
+}
