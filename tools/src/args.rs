@@ -14,10 +14,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::accounting::{Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
-pub use self::image::{ImageDump, ImageFile, ImageVerb};
+pub use self::image::{ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
-    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
-    PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
+    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,
+    PoolRemoveOrphan, PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,

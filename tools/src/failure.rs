@@ -110,6 +110,20 @@ pub enum Failure {
         /// What is wrong with it.
         source: HandleListError,
     },
+    /// A check found damage.
+    #[error(
+        "{name} is damaged: data is lost or in danger; do not write to it before it is repaired (`thinly pool repair`)"
+    )]
+    CheckDamaged {
+        /// The pool or image.
+        name: String,
+    },
+    /// A check found lost space or wrong counts.
+    #[error("{name} has wrong counts: no data is in danger; `thinly pool repair` makes them right")]
+    CheckWarned {
+        /// The pool or image.
+        name: String,
+    },
     /// A pool and a cluster do not have the same objects.
     #[error(
         "pool {pool} and the handles differ: {unnamed} objects that no handle names, {dangling} handles that reach nothing"
@@ -210,7 +224,8 @@ impl Failure {
             | Self::NotAdoptable { .. }
             | Self::NotConfirmed(_)
             | Self::Dm(_) => Exit::Refused,
-            Self::Differs { .. } => Exit::Differs,
+            Self::Differs { .. } | Self::CheckWarned { .. } => Exit::Differs,
+            Self::CheckDamaged { .. } => Exit::Damaged,
             Self::FileExists { .. } => Exit::Exists,
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,

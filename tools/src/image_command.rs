@@ -5,12 +5,14 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use thinly_engine::metadata::{
-    self, BlockSource, DumpReport, DumpRequest, MetadataError, Superblock, SuperblockState,
+    self, BlockSource, DumpReport, DumpRequest, MetadataError, MetadataUsage, Superblock,
+    SuperblockState, UsageRequest,
 };
 use thinly_engine::pool::PoolError;
 use thinly_engine::units::DataBlocks;
 
-use crate::args::{ImageDump, ImageVerb};
+use crate::args::{ImageDump, ImageLs, ImageVerb};
+use crate::check_command;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::file;
@@ -24,7 +26,8 @@ const WRITE_BYTES: usize = 256 << 10;
 pub(crate) fn run(console: Console<'_>, verb: &ImageVerb) -> Result<(), Failure> {
     match verb {
         ImageVerb::Info(target) => info(console, &target.file),
-        ImageVerb::Ls(target) => list(console, &target.file),
+        ImageVerb::Ls(arguments) => list(console, arguments),
+        ImageVerb::Check(target) => check_command::image(console, &target.file),
         ImageVerb::Dump(arguments) => dump(console, arguments),
     }
 }
@@ -64,13 +67,31 @@ fn info(console: Console<'_>, path: &Path) -> Result<(), Failure> {
     console.answer(&value, || render::image_page(&value))
 }
 
-fn list(console: Console<'_>, path: &Path) -> Result<(), Failure> {
-    let Image { source, superblock } = Image::open(path)?;
-    let devices = metadata::list_devices(&*source, &superblock).map_err(refused)?;
-    let block_size = superblock.data_block_size;
-    let row = |(id, details)| ImageDeviceJson::new(id, &details, block_size);
-    let rows: Vec<_> = devices.into_iter().map(row).collect();
+fn list(console: Console<'_>, arguments: &ImageLs) -> Result<(), Failure> {
+    let image = Image::open(&arguments.file)?;
+    let block_size = image.superblock.data_block_size;
+    let rows: Vec<ImageDeviceJson> = if arguments.exclusive {
+        let devices = usage(console, &image)?.devices.into_iter();
+        devices.map(|(id, usage)| ImageDeviceJson::with_usage(id, &usage, block_size)).collect()
+    } else {
+        let devices = metadata::list_devices(&*image.source, &image.superblock);
+        let devices = devices.map_err(refused)?.into_iter();
+        devices.map(|(id, details)| ImageDeviceJson::new(id, &details, block_size)).collect()
+    };
     console.answer(&rows, || render::image_table(&rows))
+}
+
+fn usage(console: Console<'_>, image: &Image) -> Result<MetadataUsage, Failure> {
+    let Image { source, superblock } = image;
+    let total_data_blocks = DataBlocks::new(superblock.data_space_map.total_blocks);
+    let request = UsageRequest { total_data_blocks, set: &[] };
+    let guess = superblock.metadata_space_map.allocated_blocks;
+    let mut progress = Progress::new("reading metadata", !console.is_json());
+    let usage = metadata::usage(&**source, superblock, &request, &mut |done| {
+        progress.update(done, guess.max(done));
+    });
+    progress.finish();
+    usage.map_err(refused)
 }
 
 fn dump(console: Console<'_>, arguments: &ImageDump) -> Result<(), Failure> {

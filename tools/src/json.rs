@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod check;
 mod cluster;
 mod image;
 mod report;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 pub use self::accounting::{
     AccountingJson, CostJson, OtherUsageJson, SetJson, TotalsJson, VolumeUsageJson,
 };
+pub use self::check::{CheckJson, FindingJson};
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};

@@ -22,6 +22,7 @@ mod adopt_command;
 mod adoption;
 mod advice;
 mod audit_command;
+mod check_command;
 mod cli;
 mod console;
 mod context;

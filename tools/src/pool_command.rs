@@ -5,9 +5,10 @@ use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView, RepairRequest};
 use thinly_engine::units::TransactionId;
 
 use crate::args::{
-    PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan, PoolRepair,
-    PoolRestore, PoolRestoreMetadata, PoolVerb,
+    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan,
+    PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
+use crate::check_command;
 use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -23,6 +24,12 @@ pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> 
         PoolVerb::Create(arguments) => create(console, arguments),
         PoolVerb::List => list(console),
         PoolVerb::Show(target) => answer(console, Engine::new()?.view(&target.pool)?),
+        PoolVerb::Check(PoolCheck { image: Some(image), .. }) => {
+            check_command::image(console, image)
+        }
+        PoolVerb::Check(arguments) => {
+            check_command::pool(console, arguments.pool.as_deref().unwrap_or_default())
+        }
         PoolVerb::Backup(arguments) => backup(console, arguments),
         PoolVerb::Restore(arguments) => restore(console, arguments),
         PoolVerb::Salvage(target) => salvage(console, &target.pool),

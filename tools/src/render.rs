@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod check;
 mod cluster;
 mod image;
 
@@ -13,6 +14,7 @@ use thinly_engine::pool::{
 use thinly_engine::units::{Bytes, ThinId};
 
 pub use self::accounting::accounting_page;
+pub use self::check::check_page;
 pub use self::cluster::audit_page;
 pub use self::image::{image_page, image_table};
 use crate::advice::advice;

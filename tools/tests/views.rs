@@ -7,15 +7,16 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use thinly::json::{
-    AccountingJson, AdoptionJson, AuditJson, CompletionsJson, DanglingJson, ErrorJson, EventJson,
-    FileJson, ImageDeviceJson, ImageDumpJson, ImageJson, PageJson, PoolJson, RepairJson,
-    SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
+    AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, ErrorJson,
+    EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDumpJson, ImageJson, PageJson,
+    PoolJson, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
     Content, GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp,
     VolumeKind, VolumeName,
 };
+use thinly_engine::metadata::Severity;
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
     Accounting, Cost, DeviceView, OtherUsage, PoolState, PoolView, SalvagedVolume, SetCost, Usage,
@@ -293,6 +294,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(image()),
         serde_json::to_value(image_device()),
         serde_json::to_value(image_dump()),
+        serde_json::to_value(check()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
@@ -369,6 +371,10 @@ fn image_device() -> ImageDeviceJson {
         thin_id: 5,
         mapped_bytes: 3 << 17,
         mapped_block_count: 3,
+        exclusive_bytes: Some(1 << 20),
+        shared_bytes: None,
+        metadata_bytes: None,
+        exclusive_metadata_bytes: Some(4096),
         transaction_id: 7,
         creation_time: 1,
         snapshotted_time: 2,
@@ -387,6 +393,36 @@ fn images() {
     insta::assert_snapshot!(render::image_page(&ImageJson { device_count: None, ..blank }));
     insta::assert_snapshot!(render::image_table(&[image_device()]));
     insta::assert_snapshot!(text(&image()));
+}
+
+fn check() -> CheckJson {
+    let finding = |severity, kind: &'static str, rank| FindingJson {
+        severity,
+        kind,
+        message: format!("something of kind {kind}"),
+        meaning: "what follows",
+        rank,
+    };
+    CheckJson {
+        checked: "p0".to_owned(),
+        worst: Some("error"),
+        findings: vec![
+            finding("error", "Damage", Severity::Error),
+            finding("note", "HeldRoot", Severity::Note),
+        ],
+        more_findings: 7,
+        device_count: 3,
+        node_count: 120,
+        mapped_data_block_count: 9000,
+    }
+}
+
+#[test]
+fn the_check() {
+    insta::assert_snapshot!("check_json", text(&check()));
+    insta::assert_snapshot!("check_page", render::check_page(&check()));
+    let sound = CheckJson { worst: None, findings: Vec::new(), more_findings: 0, ..check() };
+    insta::assert_snapshot!("check_page_sound", render::check_page(&sound));
 }
 
 /// The names in the first column of the tables.

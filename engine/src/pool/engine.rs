@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::accounting::{self, Accounting};
 use super::backup::{RestoreReport, backup, restore};
+use super::check::{self, PoolCheck};
 use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
 use super::error::PoolError;
@@ -123,6 +124,16 @@ impl Engine {
     /// Rebuilds the catalogue of a closed pool whose journal cannot be read.
     pub fn salvage(&self, pool: &str) -> Result<SalvageReport, PoolError> {
         salvage(&self.dm, &Located::find(pool)?)
+    }
+
+    /// Checks a pool's metadata, and its catalogue against it. Needs no claim and writes nothing; of an open
+    /// pool the counts of references cannot be checked. `progress` gets blocks read and about their total.
+    pub fn check(
+        &self,
+        pool: &str,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<PoolCheck, PoolError> {
+        check::check(&*self.dm, &Located::find(pool)?, progress)
     }
 
     /// What every volume and snapshot of a pool really costs, and what `set` costs together. Needs no

@@ -15,8 +15,17 @@ pub enum ImageVerb {
     #[command(after_long_help = INFO_EXAMPLE)]
     Info(ImageFile),
     /// List the thin devices and what each maps.
-    #[command(after_long_help = "Example:\n  thinly image ls /root/p0.metadata")]
-    Ls(ImageFile),
+    ///
+    /// With --exclusive also what each frees when it is deleted, for which all of the mappings are read.
+    #[command(after_long_help = "Example:\n  thinly image ls /root/p0.metadata\n  \
+            thinly image ls --exclusive /root/p0.metadata")]
+    Ls(ImageLs),
+    /// Check every tree, and the counts of both space maps against what the trees reach.
+    ///
+    /// Nothing is written. The exit code is 0 when nothing is wrong (notes are shown all the same), 11
+    /// when space is lost or a count is off, and 8 when data is lost or in danger.
+    #[command(after_long_help = "Example:\n  thinly image check /root/p0.metadata")]
+    Check(ImageFile),
     /// Write devices and mappings as XML, in the format of `thin_dump`.
     ///
     /// `thin_restore` makes metadata of it again; there, nothing is shared between the trees of
@@ -41,6 +50,17 @@ pub struct ImageFile {
     /// A copy of a pool's metadata, or a metadata device that nothing uses.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `thinly image ls`.
+#[derive(Debug, Args)]
+pub struct ImageLs {
+    /// A copy of a pool's metadata, or a metadata device that nothing uses.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Read all mappings and tell what each device holds alone and shares.
+    #[arg(long)]
+    pub exclusive: bool,
 }
 
 /// `thinly image dump`.

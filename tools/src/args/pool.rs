@@ -58,6 +58,15 @@ pub enum PoolVerb {
     /// Delete a pool with all its volumes and snapshots.
     #[command(after_long_help = "Example:\n  thinly pool destroy p0 --yes")]
     Destroy(PoolDestroy),
+    /// Check a pool's dm-thin metadata, and the catalogue against it.
+    ///
+    /// Nothing is written, and the pool may be in use; of an open pool the counts of references cannot be
+    /// checked, and the answer says so. The exit code is 0 when nothing is wrong (notes are shown all the
+    /// same), 11 when space is lost or a count is off, and 8 when data is lost or in danger. Metadata in a
+    /// file is checked by `thinly image check`, or by --image here.
+    #[command(after_long_help = "Example:\n  thinly pool check p0\n  \
+            thinly pool check --image /root/p0.metadata")]
+    Check(PoolCheck),
     /// Look at a closed pool's dm-thin metadata, and repair it.
     ///
     /// Without --yes nothing is written: the command says what it found and what it would do. A
@@ -137,6 +146,18 @@ pub struct PoolName {
     /// The pool's name or uuid.
     #[arg(value_name = "POOL", value_parser = parse_pool)]
     pub pool: String,
+}
+
+/// `thinly pool check`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct PoolCheck {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: Option<String>,
+    /// Check metadata in a file, or on a device that no pool uses.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
 }
 
 /// `thinly pool backup`.

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thinly_engine::metadata::{DeviceDetails, SpaceMapRoot, Superblock};
-use thinly_engine::units::{BlockSize, ThinId};
+use thinly_engine::metadata::{DeviceDetails, DeviceUsage, SpaceMapRoot, Superblock};
+use thinly_engine::units::{BlockSize, METADATA_BLOCK_BYTES, MetadataBlocks, ThinId};
 use uuid::Uuid;
 
 /// What the superblock of an image says.
@@ -46,6 +46,10 @@ pub struct ImageDeviceJson {
     pub thin_id: u32,
     pub mapped_bytes: u64,
     pub mapped_block_count: u64,
+    pub exclusive_bytes: Option<u64>,
+    pub shared_bytes: Option<u64>,
+    pub metadata_bytes: Option<u64>,
+    pub exclusive_metadata_bytes: Option<u64>,
     pub transaction_id: u64,
     pub creation_time: u32,
     pub snapshotted_time: u32,
@@ -104,9 +108,30 @@ impl ImageDeviceJson {
             thin_id: id.get(),
             mapped_bytes: block_size.length_of(details.mapped_blocks).get(),
             mapped_block_count: details.mapped_blocks.get(),
+            exclusive_bytes: None,
+            shared_bytes: None,
+            metadata_bytes: None,
+            exclusive_metadata_bytes: None,
             transaction_id: details.transaction_id.get(),
             creation_time: details.creation_time,
             snapshotted_time: details.snapshotted_time,
+        }
+    }
+
+    /// The same with what it holds alone, for which all mappings were read.
+    #[must_use]
+    pub fn with_usage(id: ThinId, usage: &DeviceUsage, block_size: BlockSize) -> Self {
+        let data = |blocks| Some(block_size.length_of(blocks).get());
+        let metadata =
+            |blocks: MetadataBlocks| Some(blocks.get().saturating_mul(METADATA_BLOCK_BYTES));
+        Self {
+            mapped_bytes: block_size.length_of(usage.mapped_blocks).get(),
+            mapped_block_count: usage.mapped_blocks.get(),
+            exclusive_bytes: data(usage.exclusive_blocks),
+            shared_bytes: data(usage.shared_blocks()),
+            metadata_bytes: metadata(usage.metadata_blocks),
+            exclusive_metadata_bytes: metadata(usage.exclusive_metadata_blocks),
+            ..Self::new(id, &usage.details, block_size)
         }
     }
 }

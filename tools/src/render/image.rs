@@ -3,7 +3,7 @@
 
 use thinly_engine::units::Bytes;
 
-use super::{pairs, table, text_or_nothing};
+use super::{nothing, pairs, table, text_or_nothing};
 use crate::json::{ImageDeviceJson, ImageJson, SpaceMapJson};
 use crate::size::{human, percent};
 
@@ -32,18 +32,30 @@ pub fn image_page(image: &ImageJson) -> String {
 
 /// One line per thin device.
 pub fn image_table(devices: &[ImageDeviceJson]) -> String {
-    let header = ["THIN ID", "MAPPED", "BLOCKS", "TRANSACTION", "CREATED AT", "SNAPSHOTTED AT"];
+    let header = [
+        "THIN ID",
+        "MAPPED",
+        "BLOCKS",
+        "EXCLUSIVE",
+        "SHARED",
+        "TRANSACTION",
+        "CREATED AT",
+        "SNAPSHOTTED AT",
+    ];
+    let amount = |bytes: Option<u64>| bytes.map_or_else(nothing, |bytes| human(Bytes::new(bytes)));
     let rows = devices.iter().map(|device| {
         vec![
             device.thin_id.to_string(),
             human(Bytes::new(device.mapped_bytes)),
             device.mapped_block_count.to_string(),
+            amount(device.exclusive_bytes),
+            amount(device.shared_bytes),
             device.transaction_id.to_string(),
             device.creation_time.to_string(),
             device.snapshotted_time.to_string(),
         ]
     });
-    table(&header, &[0, 1, 2, 3, 4, 5], rows)
+    table(&header, &[0, 1, 2, 3, 4, 5, 6, 7], rows)
 }
 
 fn used_of(map: &SpaceMapJson) -> String {
