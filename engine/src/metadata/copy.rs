@@ -33,8 +33,8 @@ pub struct CopyReport {
 ///
 /// `out` must be a regular file open for reading and writing; what it held is lost. `progress`
 /// gets the number of blocks read and their total. Memory: 1 MiB for copying, and for reading
-/// back two bits for each block of metadata and of mapped data, and some 30 bytes for each block
-/// with three references or more.
+/// back two bits for each block of metadata and of mapped data, and a byte for each block of a
+/// stretch of 16320 with one of three references or more.
 pub fn copy_closed(
     source: &dyn BlockSource,
     out: &File,

@@ -12,9 +12,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::checksum::BlockKind;
 use super::field::BLOCK_BYTES;
 use super::{
-    BlockSource, DeviceDetails, ImageFile, MetadataError, Superblock, SuperblockState, copy_closed,
-    copy_held, device_details, highest_mapped_block, list_devices, mapped_data_block,
-    maps_only_since, prove_devices, read_held_superblock, read_superblock,
+    BlockSource, DeviceDetails, ImageFile, MetadataError, Severity, Superblock, SuperblockState,
+    UsageRequest, check_closed, copy_closed, copy_held, device_details, highest_mapped_block,
+    list_devices, mapped_data_block, maps_only_since, prove_devices, read_held_superblock,
+    read_superblock, usage,
 };
 use crate::aligned::AlignedBuffer;
 use crate::fuzzing::asks;
@@ -44,6 +45,7 @@ pub fn metadata_block(data: &[u8]) -> bool {
         _ => false,
     };
     check_closed_copy(&source, is_read);
+    check_check(&source);
     is_read
 }
 
@@ -117,6 +119,24 @@ fn check_held_copy(source: &Counting, held: &Superblock, total: DataBlocks) {
         ];
         assert_eq!(ours, theirs, "the last block of {id}");
     }
+}
+
+/// A pool whose check finds no error can be accounted for, and both count the same blocks.
+fn check_check(source: &Counting) {
+    let checked = source.bounded(|source| check_closed(source, &mut |_, _| ()));
+    let Ok(SuperblockState::Valid(live)) = read_superblock(source) else { return };
+    let request = UsageRequest {
+        total_data_blocks: DataBlocks::new(live.data_space_map.total_blocks),
+        set: &[],
+    };
+    let used = source.bounded(|source| usage(source, &live, &request, &mut |_| ()));
+    let Ok(report) = checked else { return };
+    if report.worst() == Some(Severity::Error) || live.held_root.is_some() {
+        return;
+    }
+    assert!(used.is_ok(), "nothing is wrong, and there is no usage: {used:?}");
+    let mapped = used.map(|used| used.mapped_blocks).ok();
+    assert_eq!(mapped, Some(report.mapped_blocks), "usage and check count differently");
 }
 
 /// A copy of a closed pool is the pool, and says that it is sound only when it is.

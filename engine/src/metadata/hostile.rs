@@ -14,8 +14,9 @@ use super::fixture::{Device, Pool, block_of, patch, superblock_of};
 use super::node::Node;
 use super::superblock::Superblock;
 use super::{
-    MetadataError, SuperblockState, copy_closed, copy_held, highest_mapped_block, list_devices,
-    prove_devices, read_held_superblock, read_superblock,
+    MetadataError, SuperblockState, UsageRequest, check_closed, copy_closed, copy_held,
+    highest_mapped_block, list_devices, prove_devices, read_held_superblock, read_superblock,
+    usage,
 };
 use crate::aligned::AlignedBuffer;
 use crate::units::{DataBlocks, ThinId};
@@ -41,10 +42,14 @@ fn read_everything(image: &Vec<u8>) {
     let _ = prove_devices(image, &[id(0), id(7), id(299), ThinId::MAX]);
     let out = tempfile::tempfile().unwrap();
     let _ = copy_closed(image, &out, &mut |_, _| ());
+    let _ = check_closed(image, &mut |_, _| ());
     let Ok(SuperblockState::Valid(superblock)) = read_superblock(image) else {
         return;
     };
     let _ = list_devices(image, &superblock);
+    let request =
+        UsageRequest { total_data_blocks: DataBlocks::new(100_000), set: &[id(0), id(7)] };
+    let _ = usage(image, &superblock, &request, &mut |_| ());
     for id in [id(0), id(7), ThinId::MAX] {
         let _ = highest_mapped_block(image, &superblock, id);
     }

@@ -30,7 +30,7 @@ const PROGRESS_STEP_BLOCKS: u64 = 256;
 /// and until the very end it has no superblock. `progress` gets the number of blocks copied and a
 /// guess at their total. Time: each node is read once. Memory: two bits for each metadata block
 /// and for each data block of a stretch of 16320 with a mapped one (together never more than the
-/// metadata device is long), some 30 bytes for each block with three references or more, 16 bytes
+/// metadata device is long), one byte for each block of a stretch with one of three references or more, 16 bytes
 /// for each device.
 pub fn copy_held(
     source: &dyn BlockSource,

@@ -1,7 +1,8 @@
 //! Reference counts in the shape that the kernel's bitmaps have.
 //!
-//! Memory: two bits for each block of a stretch of 16320 in which any block is counted, and a
-//! map entry (some 30 bytes) for each block with three references or more.
+//! Memory: two bits for each block of a stretch of 16320 in which any block is counted, one byte
+//! for each block of a stretch with one of three references or more, and a map entry (some 30
+//! bytes) for each block with 255 or more.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ const BITMAP_BYTES: usize = BLOCK_BYTES - BITMAP_HEADER_BYTES;
 const ENTRIES_PER_BYTE: u64 = 4;
 /// Entries in one bitmap block.
 pub(super) const ENTRIES_PER_BITMAP: u64 = BITMAP_BYTES as u64 * ENTRIES_PER_BYTE;
+/// The byte that says that the count is wider than a byte.
+const HUGE: u8 = u8::MAX;
 /// The count that says that the real one is in the tree.
 pub(super) const IN_TREE: u32 = 3;
 
@@ -25,7 +28,10 @@ pub(super) struct ReferenceCounts {
     total_blocks: u64,
     allocated_blocks: u64,
     bitmaps: BTreeMap<u64, Box<[u8]>>,
-    large: BTreeMap<u64, u32>,
+    /// By stretch, a byte for each block: its count from three references on.
+    large: BTreeMap<u64, Box<[u8]>>,
+    /// What does not fit into a byte.
+    huge: BTreeMap<u64, u32>,
 }
 
 /// One bitmap, ready to be written.
@@ -40,7 +46,13 @@ pub(super) struct BitmapSummary {
 impl ReferenceCounts {
     /// Counts nothing yet, for blocks below `total_blocks`.
     pub(super) fn new(total_blocks: u64) -> Self {
-        Self { total_blocks, allocated_blocks: 0, bitmaps: BTreeMap::new(), large: BTreeMap::new() }
+        Self {
+            total_blocks,
+            allocated_blocks: 0,
+            bitmaps: BTreeMap::new(),
+            large: BTreeMap::new(),
+            huge: BTreeMap::new(),
+        }
     }
 
     /// How many blocks are kept count of.
@@ -54,8 +66,20 @@ impl ReferenceCounts {
     }
 
     /// The counts that a bitmap cannot hold, in order.
-    pub(super) fn large(&self) -> &BTreeMap<u64, u32> {
-        &self.large
+    pub(super) fn large(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.large.iter().flat_map(move |(index, counts)| {
+            let blocks = index.saturating_mul(ENTRIES_PER_BITMAP)..;
+            let counted = blocks.zip(counts.iter()).filter(|(_, count)| **count > 0);
+            counted.map(|(block, count)| (block, self.widen(block, *count)))
+        })
+    }
+
+    /// The count behind a byte.
+    fn widen(&self, block: u64, count: u8) -> u32 {
+        match count {
+            HUGE => self.huge.get(&block).copied().unwrap_or(u32::from(HUGE)),
+            count => u32::from(count),
+        }
     }
 
     /// How many bitmaps it takes.
@@ -87,10 +111,28 @@ impl ReferenceCounts {
         if before + 1 < IN_TREE {
             return Some(before);
         }
-        let large = self.large.entry(block).or_insert(before);
-        let before = *large;
-        *large = large.saturating_add(1);
-        Some(before)
+        Some(self.increment_large(block, before))
+    }
+
+    /// Counts one more where there will be three or more; gives the count before it.
+    fn increment_large(&mut self, block: u64, at_least: u32) -> u32 {
+        let entry = usize::try_from(block % ENTRIES_PER_BITMAP).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(ENTRIES_PER_BITMAP).unwrap_or(0);
+        let stretch = self.large.entry(block / ENTRIES_PER_BITMAP);
+        let stretch = stretch.or_insert_with(|| vec![0; bytes].into_boxed_slice());
+        let Some(count) = stretch.get_mut(entry) else { return at_least };
+        if *count == HUGE {
+            let huge = self.huge.entry(block).or_insert(u32::from(HUGE));
+            let before = *huge;
+            *huge = huge.saturating_add(1);
+            return before;
+        }
+        let before = u32::from(*count).max(at_least);
+        *count = u8::try_from(before + 1).unwrap_or(HUGE);
+        if *count == HUGE {
+            self.huge.insert(block, before + 1);
+        }
+        before
     }
 
     /// How often a block is referred to.
@@ -98,7 +140,11 @@ impl ReferenceCounts {
         let (index, byte, shift) = place(block);
         let cell = self.bitmaps.get(&index).and_then(|bitmap| bitmap.get(byte));
         match cell.map_or(0, |cell| decode(*cell >> shift)) {
-            IN_TREE => self.large.get(&block).copied().unwrap_or(IN_TREE),
+            IN_TREE => {
+                let entry = usize::try_from(block % ENTRIES_PER_BITMAP).unwrap_or(usize::MAX);
+                let count = self.large.get(&index).and_then(|counts| counts.get(entry));
+                count.map_or(IN_TREE, |count| self.widen(block, *count))
+            }
             count => count,
         }
     }
@@ -183,9 +229,10 @@ mod tests {
             for before in 0..times {
                 assert_eq!(counts.increment(block), Some(before));
             }
+            assert_eq!(counts.count(block), times);
         }
         assert_eq!(counts.bitmap(0).unwrap()[..2], [0b11_11_01_10, 0b00_00_10_00]);
-        assert_eq!(counts.large().iter().collect::<Vec<_>>(), [(&2, &3), (&3, &70_000)]);
+        assert_eq!(counts.large().collect::<Vec<_>>(), [(2, 3), (3, 70_000)]);
         assert_eq!(counts.summary(0), BitmapSummary { free: 3, first_free: 4 });
         assert_eq!((counts.find_free(0), counts.find_free(5)), (Some(4), Some(6)));
         assert_eq!(counts.increment(8), None);
@@ -209,7 +256,7 @@ mod tests {
             prop_assert_eq!(counts.allocated_blocks(), plain.len() as u64);
             let large: BTreeMap<u64, u32> =
                 plain.iter().filter(|(_, n)| **n >= 3).map(|(b, n)| (*b, *n)).collect();
-            prop_assert_eq!(counts.large(), &large);
+            prop_assert_eq!(counts.large().collect::<BTreeMap<_, _>>(), large);
             let free = counts.summary(0).free + counts.summary(1).free;
             prop_assert_eq!(u64::from(free), total - plain.len() as u64);
             let first = (0..total).find(|block| !plain.contains_key(block));

@@ -22,9 +22,8 @@ pub(super) fn write_data_map(
         entries.push((index, index_entry(block, counts, index)));
     }
     let bitmap_root = write_tree(image, blocks, entries.len(), entries.into_iter())?;
-    let large = counts.large();
-    let entries = large.iter().map(|(block, count)| (*block, count.to_le_bytes()));
-    let ref_count_root = write_tree(image, blocks, large.len(), entries)?;
+    let entries = counts.large().map(|(block, count)| (block, count.to_le_bytes()));
+    let ref_count_root = write_tree(image, blocks, counts.large().count(), entries)?;
     Ok(root(counts, bitmap_root, ref_count_root))
 }
 
@@ -36,7 +35,7 @@ pub(super) fn write_metadata_map(
     mut blocks: Allocator,
 ) -> Result<SpaceMapRoot, MetadataError> {
     let entries: Vec<_> =
-        blocks.counts().large().iter().map(|(b, count)| (*b, count.to_le_bytes())).collect();
+        blocks.counts().large().map(|(block, count)| (block, count.to_le_bytes())).collect();
     let ref_count_root = write_tree(image, &mut blocks, entries.len(), entries.into_iter())?;
     let bitmap_root = blocks.allocate()?;
     let mut bitmaps = Vec::new();

@@ -15,6 +15,7 @@ use super::fault::NodeFault;
 use super::mappings::TIME_BITS;
 use super::node::Node;
 use super::owner::{Owner, Owners};
+use super::reference_counts::ENTRIES_PER_BITMAP;
 use super::source::BlockSource;
 use super::superblock::Superblock;
 use super::survey::{Below, Reached, Root, Surveyor, survey};
@@ -104,7 +105,10 @@ pub fn usage(
             mask: 0,
         })
         .collect();
-    let total_blocks = request.total_data_blocks.get();
+    // Every stretch of data blocks has a bitmap: more than that is a damaged count, and memory must
+    // not follow it.
+    let most = source.block_count().saturating_mul(ENTRIES_PER_BITMAP);
+    let total_blocks = request.total_data_blocks.get().min(most);
     let mut tally = Tally {
         source,
         data: DataOwners::new(total_blocks),

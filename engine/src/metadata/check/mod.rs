@@ -62,7 +62,7 @@ impl CheckReport {
 ///
 /// `progress` gets nodes met and about their total. Time: every block that is in use is read and
 /// checked once. Memory: two bits for each metadata block, and for each data block of a stretch of
-/// 16320 with a mapped one, some 30 bytes for each block with three references or more, and what
+/// 16320 with a mapped one, one byte for each block of a stretch with one of three references or more, and what
 /// [`super::usage`] needs for nodes.
 pub fn check_closed(
     source: &dyn BlockSource,

@@ -303,15 +303,11 @@ impl Comparison<'_, '_> {
         let large: Vec<(u64, u32)> = self
             .counts()
             .large()
-            .iter()
-            .filter(|(block, _)| !self.examined.contains(&(**block / ENTRIES_PER_BITMAP)))
-            .map(|(block, counted)| (*block, *counted))
+            .filter(|(block, _)| !self.examined.contains(&(block / ENTRIES_PER_BITMAP)))
+            .filter(|(block, counted)| self.stored.large(*block) != *counted)
             .collect();
         for (block, counted) in large {
-            let stored = self.stored.large(block);
-            if stored != counted {
-                self.differs(block, stored, counted);
-            }
+            self.differs(block, self.stored.large(block), counted);
         }
     }
 
