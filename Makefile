@@ -30,6 +30,8 @@ VOLUMES ?= 2000
 STEPS ?= 900
 SEED ?= 1
 OPENS ?= 60
+# Where `make bench-accounting` puts its images, up to 1 GiB at a time; a fresh directory when empty.
+SCRATCH ?=
 # A part of a kernel test's name.
 T ?=
 export T
@@ -37,10 +39,10 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash mutants bench lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash mutants bench bench-accounting lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 deps: ## install what the test bed needs (Debian, Ubuntu)
 	@tools/guest/deps.sh
@@ -112,6 +114,13 @@ bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOL
 		--bin $(RELEASE)/thinly-csi --bin $(RELEASE)/thinly-csi-rate -- \
 		'set -- $$DISKS; thinly-floor "$$1" "$$2" --rounds $(ROUNDS) --volumes $(VOLUMES) && \
 		thinly-csi-rate "$$3" "$$4" "$$5" --rounds $(ROUNDS) --volumes 10,$(VOLUMES)'
+
+bench-accounting: deps ## reading metadata against thin-provisioning-tools, on this host; SCRATCH=dir RUNS=5
+	cargo build --release --package thinly --bin thinly
+	cargo build --release --package thinly-benches --bin thinly-accounting
+	@scratch='$(SCRATCH)'; \
+	if [ -z "$$scratch" ]; then scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; fi; \
+	$(RELEASE)/thinly-accounting "$$scratch" --thinly $(RELEASE)/thinly --runs $(or $(RUNS),5)
 
 lint: ## format, clippy, documentation, licences
 	cargo fmt --all --check

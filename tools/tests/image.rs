@@ -133,6 +133,7 @@ fn a_dump_goes_round() {
 
 /// The checksum on a superblock: CRC-32C without its final complement, and a salt.
 fn seal(block: &mut [u8]) {
+    const SALT: u32 = 160_774;
     let mut crc = u32::MAX;
     for byte in &block[4..] {
         crc ^= u32::from(*byte);
@@ -140,7 +141,7 @@ fn seal(block: &mut [u8]) {
             crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
         }
     }
-    block[..4].copy_from_slice(&(crc ^ 160_774).to_le_bytes());
+    block[..4].copy_from_slice(&(crc ^ SALT).to_le_bytes());
 }
 
 #[test]

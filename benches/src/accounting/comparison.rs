@@ -76,7 +76,7 @@ impl Comparison {
 /// The words of a command on an image; `None` when they name snapshots that it does not have.
 fn words(words: &[&str], image: &Image) -> Option<Vec<OsString>> {
     let word = |word: &&str| match *word {
-        FILE => Some(image.path.as_os_str().to_owned()),
+        FILE => Some(image.path().as_os_str().to_owned()),
         OLDER => image.neighbours.map(|(older, _)| older.to_string().into()),
         NEWER => image.neighbours.map(|(_, newer)| newer.to_string().into()),
         other => Some(other.into()),

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -89,10 +89,21 @@ impl fmt::Display for ImageFacts {
     }
 }
 
+/// A file that goes when it is no more needed, and when the run fails too.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What the run ended with is the one thing to tell.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// A generated image.
 #[derive(Debug)]
 pub(super) struct Image {
-    pub(super) path: PathBuf,
+    file: Temporary,
     pub(super) facts: ImageFacts,
     /// Two snapshots, of which one was taken right after the other.
     pub(super) neighbours: Option<(ThinId, ThinId)>,
@@ -105,6 +116,7 @@ impl Image {
         let file = File::create_new(&path).with_context(|| {
             format!("making {}: what is there is not overwritten", path.display())
         })?;
+        let temporary = Temporary(path);
         let Named { name, shape } = named;
         let Generated { devices, used_metadata_blocks, used_data_blocks, .. } =
             generate(shape, &file).with_context(|| format!("generating {name}"))?;
@@ -120,21 +132,26 @@ impl Image {
         let neighbours = (shape.snapshots_each > 1)
             .then_some(devices.len() / 2)
             .and_then(|middle| Some((*devices.get(middle)?, *devices.get(middle + 1)?)));
-        Ok(Self { path, facts, neighbours, devices })
+        Ok(Self { file: temporary, facts, neighbours, devices })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.file.0
     }
 
     /// Fails unless `thin_check` accepts the image, and ours and theirs dump the same of the first
     /// and of the last device.
     pub(super) fn verify(&self, thinly: Option<&Path>) -> Result<()> {
-        tool::output(command(tool::path("thin_check")).arg(&self.path))?;
+        tool::output(command(tool::path("thin_check")).arg(self.path()))?;
         let Some(thinly) = thinly else { return Ok(()) };
         for id in [self.devices.first(), self.devices.last()].into_iter().flatten() {
             let id = id.to_string();
             let theirs = tool::output(
-                command(tool::path("thin_dump")).args(["--dev-id", &id]).arg(&self.path),
+                command(tool::path("thin_dump")).args(["--dev-id", &id]).arg(self.path()),
             )?;
             let ours = tool::output(
-                command(thinly).args(["image", "dump", "--dev-id", &id]).arg(&self.path),
+                command(thinly).args(["image", "dump", "--dev-id", &id]).arg(self.path()),
             )?;
             ensure!(ours == theirs, "thin_dump and thinly differ on device {id}");
         }

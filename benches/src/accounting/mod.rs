@@ -10,11 +10,10 @@ mod comparison;
 mod image;
 mod report;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use self::child::{Clock, tool};
 pub use self::child::{Measured, measure_child};
@@ -61,11 +60,6 @@ pub fn measure(plan: &Plan) -> Result<Report> {
             }
         }
         report.images.push(image.facts.clone());
-        remove(&image.path)?;
     }
     Ok(report)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
 }

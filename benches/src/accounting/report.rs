@@ -45,6 +45,11 @@ impl Row {
         self.ratio(|measured| measured.wall_seconds)
     }
 
+    /// How many times less processor time ours takes, which no disk has a part in.
+    pub fn cpu_saving(&self) -> Option<f64> {
+        self.ratio(|measured| measured.cpu_seconds)
+    }
+
     /// How many times less memory ours takes.
     pub fn memory_saving(&self) -> Option<f64> {
         #[allow(clippy::cast_precision_loss, reason = "a ratio is told to a hundredth")]
@@ -66,12 +71,13 @@ impl fmt::Display for Row {
         let ours = self.ours.as_ref();
         write!(
             f,
-            "{:<21} {:<27} {:>9} {:>9.3} {:>8} {:>8} {:>8.0} {:>8}  {}",
+            "{:<21} {:<27} {:>9} {:>9.3} {:>7} {:>7} {:>8} {:>8.0} {:>7}  {}",
             self.image,
             self.question,
             number(ours.map(|side| side.measured.wall_seconds), 3),
             self.rival.measured.wall_seconds,
             number(self.speedup(), 1),
+            number(self.cpu_saving(), 1),
             number(ours.map(mib), 0),
             mib(&self.rival),
             number(self.memory_saving(), 1),
@@ -106,8 +112,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:<21} {:<27} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}  against",
-            "image", "question", "time", "theirs", "ratio", "memory", "theirs", "ratio"
+            "{:<21} {:<27} {:>9} {:>9} {:>7} {:>7} {:>8} {:>8} {:>7}  against",
+            "image", "question", "time", "theirs", "ratio", "of cpu", "memory", "theirs", "ratio"
         )?;
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
