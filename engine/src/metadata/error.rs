@@ -105,6 +105,14 @@ pub enum MetadataError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A thin device that the pool does not have.
+    #[error("{device} has no thin device {id}; was it deleted meanwhile?")]
+    NoDevice {
+        /// The device or image.
+        device: String,
+        /// The thin id.
+        id: ThinId,
+    },
     /// An image file cannot be written.
     #[error(
         "cannot write block {block} of the metadata image: {source}; check the space and the \

@@ -13,6 +13,7 @@ mod census;
 mod checksum;
 mod copy;
 mod details;
+mod diff;
 mod error;
 mod fault;
 mod field;
@@ -32,6 +33,7 @@ mod tree_writer;
 
 pub use copy::{CopyReport, copy_closed, first_damage};
 pub use details::{DeviceDetails, device_details, list_devices};
+pub use diff::{DiffKind, DiffRange, DiffReport, diff};
 pub use error::{KeyRange, MetadataError, Tree};
 pub use fault::{NodeFault, SuperblockFault};
 pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
