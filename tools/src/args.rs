@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod diff;
 mod pool;
 mod snapshot;
 mod volume;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
+pub use self::diff::Diff;
 pub use self::pool::{
     PoolBackup, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen, PoolRemoveOrphan,
     PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
@@ -108,6 +110,14 @@ pub enum Command {
     /// other pools are listed and are no difference.
     #[command(after_long_help = cluster::AUDIT_EXAMPLE)]
     Audit(Audit),
+    /// List the ranges that differ between two volumes or snapshots of a pool, or all that one holds.
+    ///
+    /// Read from the pool's metadata, not from the data: a range is `changed` when it was written since
+    /// both were the same, even with what it held before. Works while the pool is written to and while
+    /// `thinly serve` or the driver holds it. What an active volume wrote last may not be in it yet. The
+    /// exit code is 0 whether anything differs or not.
+    #[command(after_long_help = diff::EXAMPLE)]
+    Diff(Diff),
     /// Look at dm devices as the kernel sees them, whoever made them.
     Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Debug;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
@@ -68,6 +68,19 @@ impl<'a> Console<'a> {
         self.write_answer(&text)
     }
 
+    /// Answers a program with what is too long to be held in memory.
+    pub(crate) fn stream<T: Serialize>(self, value: &T) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(1 << 16, Answers(self));
+        serde_json::to_writer_pretty(&mut out, value)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
+            .and_then(|()| out.flush())
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Failure::Output(error)),
+            })
+    }
+
     /// A reader that went away has what it wanted: that is success.
     pub(crate) fn write_answer(self, text: &str) -> Result<(), Failure> {
         match self.output.answer(text) {
@@ -117,6 +130,22 @@ impl<'a> Console<'a> {
         } else {
             self.output.aside(human);
         }
+    }
+}
+
+/// Answers in pieces. Each is whole text: the serializer writes strings, and nothing here cuts one.
+struct Answers<'a>(Console<'a>);
+
+impl Write for Answers<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.0.output.answer(text)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod diff;
 mod report;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use thinly_engine::units::ThinId;
 use uuid::Uuid;
 
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
+pub(crate) use self::diff::kind_word;
+pub use self::diff::{DiffJson, RangeJson, Ranges};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 

@@ -25,6 +25,7 @@ mod audit_command;
 mod cli;
 mod console;
 mod context;
+mod diff_command;
 mod failure;
 mod file;
 mod forget_command;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod diff;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{Provision, VolumeKind};
@@ -11,6 +12,7 @@ use thinly_engine::pool::{
 use thinly_engine::units::{Bytes, ThinId};
 
 pub use self::cluster::audit_page;
+pub use self::diff::DiffPage;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};

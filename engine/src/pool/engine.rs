@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::backup::{RestoreReport, backup, restore};
 use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
+use super::diff::{VolumeDiff, diff};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
@@ -16,6 +17,7 @@ use super::restore_metadata::{RestoredMetadata, restore_metadata};
 use super::salvage::{SalvageReport, salvage};
 use super::view::{PoolView, VolumeView};
 use super::{close, inspect, open};
+use crate::catalogue::VolumeName;
 use crate::dm::{Control, Dm, Feature};
 use crate::layout::{System, scan_labels};
 use crate::metadata::CopyReport;
@@ -121,6 +123,17 @@ impl Engine {
     /// Rebuilds the catalogue of a closed pool whose journal cannot be read.
     pub fn salvage(&self, pool: &str) -> Result<SalvageReport, PoolError> {
         salvage(&self.dm, &Located::find(pool)?)
+    }
+
+    /// What differs from volume or snapshot `from` to `to`, or what `to` maps, in a pool that is open or closed. Needs no
+    /// claim; all is found when this returns, and nothing is held open for whoever reads the ranges.
+    pub fn diff(
+        &self,
+        pool: &str,
+        from: Option<&VolumeName>,
+        to: &VolumeName,
+    ) -> Result<VolumeDiff, PoolError> {
+        diff(&*self.dm, &Located::find(pool)?, from, to)
     }
 
     /// Copies a pool's dm-thin metadata into a file that `thin_check` and `thin_dump` read.

@@ -17,7 +17,6 @@ use crate::metadata::{
 use crate::units::{DataBlocks, ThinId};
 
 /// What a reader gets: trees that stand still below one superblock.
-#[allow(dead_code, reason = "what readers need, all of it")]
 pub(super) struct MetadataView<'a> {
     /// The metadata device.
     pub(super) source: &'a dyn BlockSource,
@@ -28,6 +27,7 @@ pub(super) struct MetadataView<'a> {
     /// The catalogue, read after the superblock was fixed.
     pub(super) catalogue: &'a Catalogue,
     /// Whether the pool is open.
+    #[allow(dead_code, reason = "readers of space maps ask: a held superblock has none")]
     pub(super) is_live: bool,
 }
 
@@ -35,7 +35,6 @@ pub(super) struct MetadataView<'a> {
 ///
 /// An open pool's metadata snapshot is held until `read` returns, and what is freed meanwhile stays allocated: whatever
 /// waits for somebody comes after.
-#[allow(dead_code, reason = "the way in for readers of open and closed pools")]
 pub(super) fn read_metadata<T>(
     dm: &dyn Dm,
     located: &Located,

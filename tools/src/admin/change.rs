@@ -31,6 +31,7 @@ impl<'a> Change<'a> {
             Command::Forget(arguments) => Some(Self::of_path(&arguments.object)),
             Command::Pool { .. }
             | Command::Audit(_)
+            | Command::Diff(_)
             | Command::Dm(_)
             | Command::Serve(_)
             | Command::Completions(_)
@@ -125,6 +126,7 @@ mod tests {
             "thinly pool backup p file",
             "thinly serve p",
             "thinly audit p --handles -",
+            "thinly diff p/a p/b",
         ] {
             assert_eq!(named(line), None, "{line}");
         }
