@@ -3,6 +3,7 @@
 
 mod accounting;
 mod cluster;
+mod diff;
 mod image;
 mod pool;
 mod snapshot;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::accounting::{Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
+pub use self::diff::Diff;
 pub use self::image::{ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
     PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,
@@ -124,6 +126,14 @@ pub enum Command {
     /// shown is the pool at one moment of the last seconds. Nothing is written, and no claim is needed.
     #[command(after_long_help = accounting::USAGE_EXAMPLE)]
     Usage(Usage),
+    /// List the ranges that differ between two volumes or snapshots of a pool, or all that one holds.
+    ///
+    /// Read from the pool's metadata, not from the data: a range is `changed` when it was written since
+    /// both were the same, even with what it held before. Works while the pool is written to and while
+    /// `thinly serve` or the driver holds it. What an active volume wrote last may not be in it yet. The
+    /// exit code is 0 whether anything differs or not.
+    #[command(after_long_help = diff::EXAMPLE)]
+    Diff(Diff),
     /// Look at dm devices as the kernel sees them, whoever made them.
     Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Debug;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
@@ -68,6 +68,19 @@ impl<'a> Console<'a> {
         self.write_answer(&text)
     }
 
+    /// Answers a program with what is too long to be held in memory.
+    pub(crate) fn stream<T: Serialize>(self, value: &T) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(1 << 16, self.writer());
+        serde_json::to_writer_pretty(&mut out, value)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
+            .and_then(|()| out.flush())
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Failure::Output(error)),
+            })
+    }
+
     /// A reader that went away has what it wanted: that is success.
     pub(crate) fn write_answer(self, text: &str) -> Result<(), Failure> {
         match self.output.answer(text) {
@@ -77,7 +90,7 @@ impl<'a> Console<'a> {
     }
 
     /// Takes an answer that is too long to be made at once; only text may be written to it.
-    pub(crate) fn stream(self) -> impl Write + use<'a> {
+    pub(crate) fn writer(self) -> impl Write + use<'a> {
         Stream(self.output)
     }
 
@@ -125,7 +138,7 @@ impl<'a> Console<'a> {
     }
 }
 
-/// An answer in parts.
+/// An answer in parts. Each is whole text: nothing here cuts one.
 #[derive(Debug)]
 struct Stream<'a>(&'a dyn Output);
 

@@ -124,7 +124,7 @@ fn dump_to_console(
     source: &dyn BlockSource,
     request: &DumpRequest<'_>,
 ) -> Result<(), Failure> {
-    let mut stream = BufWriter::with_capacity(WRITE_BYTES, console.stream());
+    let mut stream = BufWriter::with_capacity(WRITE_BYTES, console.writer());
     match metadata::dump(source, request, &mut stream, &mut |_, _| {}) {
         // A reader that went away has what it wanted.
         Err(MetadataError::WriteDump { source }) if source.kind() == io::ErrorKind::BrokenPipe => {

@@ -26,6 +26,7 @@ mod check_command;
 mod cli;
 mod console;
 mod context;
+mod diff_command;
 mod failure;
 mod file;
 mod forget_command;

@@ -4,6 +4,7 @@
 mod accounting;
 mod check;
 mod cluster;
+mod diff;
 mod image;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -16,6 +17,7 @@ use thinly_engine::units::{Bytes, ThinId};
 pub use self::accounting::accounting_page;
 pub use self::check::check_page;
 pub use self::cluster::audit_page;
+pub use self::diff::DiffPage;
 pub use self::image::{image_page, image_table};
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};

@@ -7,20 +7,21 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use thinly::json::{
-    AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, ErrorJson,
-    EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDumpJson, ImageJson, PageJson,
-    PoolJson, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
+    AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
+    ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDumpJson, ImageJson,
+    PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson,
+    WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
     Content, GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp,
     VolumeKind, VolumeName,
 };
-use thinly_engine::metadata::Severity;
+use thinly_engine::metadata::{DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, Cost, DeviceView, OtherUsage, PoolState, PoolView, SalvagedVolume, SetCost, Usage,
-    VolumeState, VolumeUsage, VolumeView,
+    Accounting, ByteRange, Cost, DeviceView, OtherUsage, PoolState, PoolView, SalvagedVolume,
+    SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
 };
 use thinly_engine::units::{BlockSize, Bytes, ThinId, TransactionId};
 use uuid::Uuid;
@@ -297,6 +298,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(check()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
+        Ok(difference()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
         serde_json::to_value(CompletionsJson { shell: String::new(), script: String::new() }),
         serde_json::to_value(EventJson { event: "e", pool: None, message: "m" }),
@@ -313,6 +315,44 @@ fn all_keys() -> BTreeSet<String> {
 /// The fields inside of the manifest are those of Kubernetes.
 fn adoption() -> AdoptionJson<'static> {
     AdoptionJson { handle: String::new(), adopted: true, manifest: None }
+}
+
+fn differing() -> [ByteRange; 3] {
+    let range = |offset, length, kind| ByteRange {
+        offset: Bytes::new(offset),
+        length: Bytes::new(length),
+        kind,
+    };
+    [
+        range(0, 65_536, DiffKind::Changed),
+        range(GIB, 3 << 20, DiffKind::Added),
+        range(9 * GIB, GIB + 512, DiffKind::Removed),
+    ]
+}
+
+fn difference() -> Value {
+    let mut ranges = differing().into_iter().map(Ok);
+    let difference = DiffJson {
+        pool: "p0",
+        from: Some("web-monday"),
+        to: "web-tuesday",
+        from_bytes: Some(12 * GIB),
+        to_bytes: 10 * GIB,
+        block_bytes: 65_536,
+        ranges: Ranges::new(&mut ranges, false),
+    };
+    serde_json::to_value(difference).unwrap()
+}
+
+#[test]
+fn differences() {
+    insta::assert_snapshot!(text(&difference()));
+    for is_single in [false, true] {
+        let mut page = render::DiffPage::new(is_single);
+        let lines: String = differing().into_iter().map(|range| page.line(range)).collect();
+        let end = page.end(Bytes::new(65_536));
+        insta::assert_snapshot!(format!("{}{lines}{end}", render::DiffPage::HEAD));
+    }
 }
 
 fn audit() -> AuditJson {

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::source::BlockSource;
 
 /// `MAX_SPINE_DEPTH`, dm-btree.c: what the kernel itself is ready to walk.
-const MAX_DEPTH: usize = 63;
+pub(super) const MAX_DEPTH: usize = 63;
 
 impl Tree {
     /// Bytes of a value in this tree's leaves.

@@ -123,7 +123,7 @@ pub enum MetadataError {
         source: io::Error,
     },
     /// A device that was asked for is not there.
-    #[error("{device} has no thin device {id}; `thinly image ls` shows those that it has")]
+    #[error("{device} has no thin device {id}; `thinly image ls` shows what an image has")]
     NoDevice {
         /// The device or image.
         device: String,

@@ -197,6 +197,9 @@ pub enum NodeFault {
     /// It is its own ancestor.
     #[error("the way to it passes through it already")]
     Cycle,
+    /// A leaf where other branches go on, or the other way round.
+    #[error("it lies at another depth than the tree's other nodes of its kind")]
+    UnevenDepth,
     /// Deeper than any tree that fits onto a device.
     #[error("it lies {depth} levels deep, more than any real tree")]
     TooDeep {

@@ -12,10 +12,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::checksum::BlockKind;
 use super::field::BLOCK_BYTES;
 use super::{
-    BlockSource, DeviceDetails, ImageFile, MetadataError, Severity, Superblock, SuperblockState,
-    UsageRequest, check_closed, copy_closed, copy_held, device_details, highest_mapped_block,
-    list_devices, mapped_data_block, maps_only_since, prove_devices, read_held_superblock,
-    read_superblock, usage,
+    BlockSource, DeviceDetails, DiffKind, DiffRange, ImageFile, MetadataError, Severity,
+    Superblock, SuperblockState, UsageRequest, check_closed, copy_closed, copy_held,
+    device_details, diff, highest_mapped_block, list_devices, mapped_data_block, maps_only_since,
+    prove_devices, read_held_superblock, read_superblock, usage,
 };
 use crate::aligned::AlignedBuffer;
 use crate::fuzzing::asks;
@@ -28,6 +28,8 @@ const CHANGE_BYTES: usize = 12;
 /// What a block may be, by the lower bits of a change's second byte.
 const KINDS: [BlockKind; 4] =
     [BlockKind::Superblock, BlockKind::Node, BlockKind::Index, BlockKind::Bitmap];
+/// How many devices are compared with each other.
+const DIFFS: usize = 3;
 /// How many devices are looked up one by one.
 const LOOKUPS: usize = 8;
 /// No reader may ask for more: a key range is entered at most once at each of 63 levels, and an
@@ -70,6 +72,7 @@ fn image_of(data: &[u8]) -> Vec<u8> {
 fn read_all(source: &Counting, live: &Superblock) -> bool {
     let Ok(devices) = list_devices(source, live) else { return false };
     check_lookups(source, live, &devices);
+    check_diffs(source, live, &devices);
     if let Ok(Some(held)) = read_held_superblock(source, live) {
         for total in [live.data_space_map.total_blocks, 1 << 17] {
             check_held_copy(source, &held, DataBlocks::new(total));
@@ -95,6 +98,57 @@ fn check_lookups(
         let since = source.bounded(|source| maps_only_since(source, superblock, *id, 0));
         assert_ne!(since.ok(), Some(false), "{id} maps a block before time began");
     }
+}
+
+/// A comparison ascends, the way back is its mirror, and nothing differs from itself.
+fn check_diffs(
+    source: &Counting,
+    superblock: &Superblock,
+    devices: &BTreeMap<ThinId, DeviceDetails>,
+) {
+    let ids: Vec<ThinId> = devices.keys().copied().take(DIFFS).collect();
+    for to in &ids {
+        let _ = ranges(source, superblock, None, *to);
+        for from in &ids {
+            let there = ranges(source, superblock, Some(*from), *to);
+            // The way back may meet damage that both share: it reads the other path first.
+            let back = ranges(source, superblock, Some(*to), *from);
+            let (Ok(there), Ok(back)) = (there, back) else { continue };
+            let back: Vec<DiffRange> = back.into_iter().map(mirrored).collect();
+            assert_eq!(there, back, "{from} to {to} and back");
+            assert!(from != to || there.is_empty(), "{to} differs from itself");
+        }
+    }
+}
+
+fn mirrored(range: DiffRange) -> DiffRange {
+    let kind = match range.kind {
+        DiffKind::Added => DiffKind::Removed,
+        DiffKind::Changed => DiffKind::Changed,
+        DiffKind::Removed => DiffKind::Added,
+    };
+    DiffRange { kind, ..range }
+}
+
+fn ranges(
+    source: &Counting,
+    superblock: &Superblock,
+    from: Option<ThinId>,
+    to: ThinId,
+) -> Result<Vec<DiffRange>, MetadataError> {
+    let mut found: Vec<DiffRange> = Vec::new();
+    source.bounded(|source| {
+        diff::<MetadataError>(source, superblock, from, to, &mut |range| {
+            let end = |last: &DiffRange| last.virtual_block.checked_add(last.length.get());
+            let ascends = found
+                .last()
+                .is_none_or(|last| end(last).is_some_and(|end| range.virtual_block >= end));
+            assert!(ascends, "{range:?} after {:?}", found.last());
+            found.push(range);
+            Ok(())
+        })
+    })?;
+    Ok(found)
 }
 
 /// A copy that succeeds is a pool with the same devices.

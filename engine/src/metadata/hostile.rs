@@ -14,7 +14,7 @@ use super::fixture::{Device, Pool, block_of, patch, superblock_of};
 use super::node::Node;
 use super::superblock::Superblock;
 use super::{
-    MetadataError, SuperblockState, UsageRequest, check_closed, copy_closed, copy_held,
+    MetadataError, SuperblockState, UsageRequest, check_closed, copy_closed, copy_held, diff,
     highest_mapped_block, list_devices, prove_devices, read_held_superblock, read_superblock,
     usage,
 };
@@ -25,7 +25,7 @@ use crate::units::{DataBlocks, ThinId};
 static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let devices = (0..300).map(|id| Device {
         id,
-        runs: (0..if id == 7 { 1000 } else { 2 }).map(|n| (n * 3, n, 1, 0)).collect(),
+        runs: (0..if id == 7 || id == 8 { 1000 } else { 2 }).map(|n| (n * 3, n, 1, 0)).collect(),
         ..Device::default()
     });
     let mut image = Pool { devices: devices.collect(), ..Pool::default() }.restore(512);
@@ -52,6 +52,9 @@ fn read_everything(image: &Vec<u8>) {
     let _ = usage(image, &superblock, &request, &mut |_| ());
     for id in [id(0), id(7), ThinId::MAX] {
         let _ = highest_mapped_block(image, &superblock, id);
+    }
+    for from in [None, Some(id(0)), Some(id(8))] {
+        let _ = diff::<MetadataError>(image, &superblock, from, id(7), &mut |_| Ok(()));
     }
     let Ok(Some(held)) = read_held_superblock(image, &superblock) else {
         return;

@@ -10,6 +10,7 @@ use super::backup::{RestoreReport, backup, restore};
 use super::check::{self, PoolCheck};
 use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
+use super::diff::{VolumeDiff, diff};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
@@ -145,6 +146,17 @@ impl Engine {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Accounting, PoolError> {
         accounting::usage(&*self.dm, &Located::find(pool)?, set, progress)
+    }
+
+    /// What differs from volume or snapshot `from` to `to`, or what `to` maps, in a pool that is open or closed. Needs no
+    /// claim; all is found when this returns, and nothing is held open for whoever reads the ranges.
+    pub fn diff(
+        &self,
+        pool: &str,
+        from: Option<&VolumeName>,
+        to: &VolumeName,
+    ) -> Result<VolumeDiff, PoolError> {
+        diff(&*self.dm, &Located::find(pool)?, from, to)
     }
 
     /// Copies a pool's dm-thin metadata into a file that `thin_check` and `thin_dump` read.

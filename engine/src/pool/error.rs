@@ -407,6 +407,14 @@ pub enum PoolError {
         /// Why.
         why: String,
     },
+    /// The ranges that differ could not be kept for their reader.
+    #[error(
+        "cannot keep the list of ranges in the temporary directory: {source}; make room there, or set TMPDIR"
+    )]
+    Spool {
+        /// The system's answer.
+        source: io::Error,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     File {
@@ -570,7 +578,7 @@ impl PoolError {
             Self::Layout(error) => class_of_layout(error),
             Self::Device(error) => class_of_device(error),
             Self::Dm(error) => class_of_dm(error),
-            Self::File { source, .. } => class_of_io(source),
+            Self::File { source, .. } | Self::Spool { source } => class_of_io(source),
             Self::NotOpen { .. }
             | Self::NothingToSalvage { .. }
             | Self::AmbiguousPool { .. }

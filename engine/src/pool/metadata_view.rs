@@ -17,7 +17,6 @@ use crate::metadata::{
 use crate::units::{DataBlocks, ThinId};
 
 /// What a reader gets: trees that stand still below one superblock.
-#[allow(dead_code, reason = "what readers need, all of it")]
 pub(super) struct MetadataView<'a> {
     /// The metadata device.
     pub(super) source: &'a dyn BlockSource,
@@ -28,6 +27,7 @@ pub(super) struct MetadataView<'a> {
     /// The catalogue, read after the superblock was fixed.
     pub(super) catalogue: &'a Catalogue,
     /// Whether the pool is open.
+    #[allow(dead_code, reason = "readers of space maps ask: a held superblock has none")]
     pub(super) is_live: bool,
 }
 

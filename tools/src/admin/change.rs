@@ -33,6 +33,7 @@ impl<'a> Change<'a> {
             | Command::Image { .. }
             | Command::Audit(_)
             | Command::Usage(_)
+            | Command::Diff(_)
             | Command::Dm(_)
             | Command::Serve(_)
             | Command::Completions(_)
@@ -128,6 +129,7 @@ mod tests {
             "thinly serve p",
             "thinly audit p --handles -",
             "thinly image ls file",
+            "thinly diff p/a p/b",
         ] {
             assert_eq!(named(line), None, "{line}");
         }
