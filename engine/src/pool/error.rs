@@ -633,7 +633,10 @@ fn class_of_metadata(error: &MetadataError) -> ExitClass {
         | MetadataError::WriteImage { source, .. }
         | MetadataError::WriteDump { source } => class_of_io(source),
         MetadataError::NoDevice { .. } => ExitClass::NotFound,
-        MetadataError::Device { source: DeviceError::Busy { .. }, .. } => ExitClass::InUse,
+        MetadataError::Device {
+            source: source @ (DeviceError::Open { .. } | DeviceError::Busy { .. }),
+            ..
+        } => class_of_device(source),
         _ => ExitClass::Damaged,
     }
 }
@@ -673,5 +676,25 @@ fn class_of_layout(error: &LayoutError) -> ExitClass {
         }
         LayoutError::BothLabelsTorn { .. } => ExitClass::Damaged,
         _ => ExitClass::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_cannot_be_opened_is_not_damaged() {
+        let class =
+            |source| PoolError::from(MetadataError::Device { block: 0, source }).exit_class();
+        let path = PathBuf::from("metadata");
+        let open = |kind| DeviceError::Open { path: path.clone(), source: io::Error::from(kind) };
+        assert_eq!(class(DeviceError::Busy { path: path.clone() }), ExitClass::InUse);
+        assert_eq!(class(open(io::ErrorKind::PermissionDenied)), ExitClass::Permission);
+        assert_eq!(class(open(io::ErrorKind::NotFound)), ExitClass::NotFound);
+        let source = io::Error::from(io::ErrorKind::Other);
+        let path = path.clone();
+        let lost = DeviceError::Io { action: "reading", path, offset: 0, length: 4096, source };
+        assert_eq!(class(lost), ExitClass::Damaged);
     }
 }
