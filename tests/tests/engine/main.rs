@@ -12,6 +12,7 @@ mod faulty_dm;
 mod gauges;
 mod groups;
 mod held_roots;
+mod histories;
 mod io_errors;
 mod kills;
 mod life;

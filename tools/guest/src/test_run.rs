@@ -35,6 +35,9 @@ pub struct TestArgs {
     /// How much the crash tests do: `full` for all of it.
     #[arg(long, env = "THINLY_CRASH")]
     pub crash: Option<String>,
+    /// How long the random tests go on: `full` for hours' worth.
+    #[arg(long, env = "THINLY_SOAK")]
+    pub soak: Option<String>,
     /// Show what tests say that pass.
     #[arg(long)]
     pub show_output: bool,
@@ -146,7 +149,8 @@ impl Session<'_> {
     fn env(&self) -> BTreeMap<String, String> {
         let backtrace = ("RUST_BACKTRACE".to_owned(), "1".to_owned());
         let crash = self.args.crash.iter().map(|size| ("THINLY_CRASH".to_owned(), size.clone()));
-        [backtrace].into_iter().chain(crash).collect()
+        let soak = self.args.soak.iter().map(|size| ("THINLY_SOAK".to_owned(), size.clone()));
+        [backtrace].into_iter().chain(crash).chain(soak).collect()
     }
 
     fn run_one(&self, test: &Test) -> Report {
