@@ -264,9 +264,12 @@ impl Comparison<'_, '_> {
         };
         self.allocated += entries.saturating_sub(u64::from(summary.free));
         let said = self.stored.index.get(index).map(|entry| entry.summary);
+        // The kernel counts a whole bitmap as free when it adds one (`sm_ll_extend`), also where
+        // the device ends inside of it; thin_restore counts what there is.
+        let missing = u32::try_from(ENTRIES_PER_BITMAP - entries).unwrap_or(0);
         // `none_free_before` may lie below the first free block, never above it.
         let fits = |said: BitmapSummary| {
-            said.free == summary.free
+            (said.free == summary.free || said.free == summary.free + missing)
                 && (said.first_free <= summary.first_free || summary.free == 0)
         };
         if let Some(said) = said.filter(|said| !fits(*said)) {

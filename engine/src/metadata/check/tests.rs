@@ -188,6 +188,20 @@ fn space_maps_of_another_size_are_told() {
     assert!(!with(64 + 24, 0).is_empty(), "a root that is the superblock");
 }
 
+#[test]
+fn the_kernel_counts_what_lies_beyond_the_end_as_free() {
+    let image = pool();
+    let index = superblock_of(&image).metadata_space_map.bitmap_root;
+    let with = |more: u32| {
+        let mut image = image.clone();
+        let free = u32_at(block_of(&mut image, index), 16 + 8) + more;
+        patch(&mut image, index, BlockKind::Index, 16 + 8, &free.to_le_bytes());
+        kinds(&image)
+    };
+    assert!(with(16_320 - 1024).is_empty());
+    assert_eq!(with(16_320 - 1023), ["IndexEntry"]);
+}
+
 /// Every bit of every block of a small image, in use or not.
 #[test]
 fn a_flipped_bit_is_found_or_outside_of_what_is_used() {
