@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Kubelet's directory; nothing outside of it is mounted on
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     kubelet_dir: PathBuf,
-    /// Offer what the specification calls alpha: GET_VOLUME, GET_SNAPSHOT
+    /// Offer what the specification calls alpha: GET_VOLUME, GET_SNAPSHOT, SnapshotMetadata
     #[arg(long)]
     alpha: bool,
     /// Where to take changes from the command thinly while the driver holds the pools

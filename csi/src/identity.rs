@@ -41,14 +41,17 @@ impl Identity for IdentityService {
         let expansion = |expansion: Expansion| {
             Type::VolumeExpansion(plugin_capability::VolumeExpansion { r#type: expansion.into() })
         };
-        let types = [
+        let mut types = vec![
             service(Service::ControllerService),
             service(Service::VolumeAccessibilityConstraints),
             service(Service::GroupControllerService),
             expansion(Expansion::Online),
         ];
+        if self.0.identity.alpha {
+            types.push(service(Service::SnapshotMetadataService));
+        }
         let capabilities =
-            types.map(|r#type| PluginCapability { r#type: Some(r#type) }).into_iter().collect();
+            types.into_iter().map(|r#type| PluginCapability { r#type: Some(r#type) }).collect();
         Ok(Response::new(GetPluginCapabilitiesResponse { capabilities }))
     }
 

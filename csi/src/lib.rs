@@ -5,7 +5,7 @@
 //! * `operations`: calls that outlive their callers;
 //! * `driver`, `pools`: what all services share;
 //! * `admin`: changes that the command `thinly` asks for;
-//! * `identity`, `controller`, `group`, `node`: the services;
+//! * `identity`, `controller`, `group`, `snapshot_metadata`, `node`: the services;
 //! * `observe`: a line and a number for every call, metrics;
 //! * [`host`]: mounts and filesystems of this host;
 //! * [`config`], [`serve`]: what the program is started with, and its life.
@@ -28,6 +28,7 @@ mod operations;
 mod pools;
 mod request;
 pub mod serve;
+mod snapshot_metadata;
 
 pub use driver::Identity;
 pub use endpoint::{Endpoint, EndpointError};

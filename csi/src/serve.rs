@@ -11,6 +11,7 @@ use thinly_csi_wire::controller_server::ControllerServer;
 use thinly_csi_wire::group_controller_server::GroupControllerServer;
 use thinly_csi_wire::identity_server::IdentityServer;
 use thinly_csi_wire::node_server::NodeServer;
+use thinly_csi_wire::snapshot_metadata_server::SnapshotMetadataServer;
 use thinly_engine::pool::Engine;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
@@ -34,6 +35,7 @@ use crate::identity::IdentityService;
 use crate::node::NodeService;
 use crate::observe::{self, Metrics, ObserveLayer};
 use crate::pools::{Class, Classes};
+use crate::snapshot_metadata::SnapshotMetadataService;
 
 /// How often pools are looked after: deleted volumes freed, a handle in doubt replaced.
 const ROUND: Duration = Duration::from_secs(3);
@@ -123,11 +125,22 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let admin = take_changes(&driver, &options.admin_socket);
     tracing::info!(endpoint = %options.endpoint.path().display(), "serving");
     let mut stopping = stopped.clone();
-    router(&driver, &metrics)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+    let served = router(&driver, &metrics).serve_with_incoming_shutdown(
+        UnixListenerStream::new(listener),
+        async move {
             told(&mut stopping).await;
-        })
-        .await?;
+        },
+    );
+    let mut waiting = stopped.clone();
+    let patience = async move {
+        told(&mut waiting).await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        done = served => done?,
+        // A client that stopped reading a stream must not keep the pools.
+        () = patience => tracing::warn!("some answers were not read to their end"),
+    }
     let _ = tending.await;
     if let Some(admin) = admin {
         // The changes that are running end first: they are inside of the pools.
@@ -168,11 +181,13 @@ fn router(driver: &Arc<Driver>, metrics: &Metrics) -> Router<Stack<ObserveLayer,
     let controller = ControllerServer::new(ControllerService(Arc::clone(driver)));
     let group = GroupControllerServer::new(GroupService(Arc::clone(driver)));
     let node = NodeServer::new(NodeService(Arc::clone(driver)));
+    let metadata = SnapshotMetadataServer::new(SnapshotMetadataService(Arc::clone(driver)));
     Server::builder()
         .layer(metrics.layer())
         .add_service(identity.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(controller.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(group.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(metadata.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(node.max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::accounting::{Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::diff::Diff;
-pub use self::image::{ImageDump, ImageFile, ImageLs, ImageVerb};
+pub use self::image::{ImageDiff, ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
     PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,
     PoolRemoveOrphan, PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,

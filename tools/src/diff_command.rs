@@ -1,7 +1,9 @@
 //! `thinly diff`.
 #![forbid(unsafe_code)]
 
-use thinly_engine::pool::{Engine, VolumeDiff};
+use thinly_engine::catalogue::VolumeName;
+use thinly_engine::pool::{ByteRange, Engine, PoolError, VolumeDiff};
+use thinly_engine::units::Bytes;
 
 use crate::args::Diff;
 use crate::console::Console;
@@ -23,14 +25,14 @@ pub(crate) fn run(console: Console<'_>, arguments: &Diff) -> Result<(), Failure>
     };
     let found = Engine::new()?.diff(&first.pool, from, to)?;
     if !console.is_json() {
-        return tell(console, found);
+        return tell(console, found.block_bytes, from.is_none(), found.ranges);
     }
     let VolumeDiff { pool, block_bytes, from_bytes, to_bytes, mut ranges, .. } = found;
     let answer = DiffJson {
         pool: pool.as_str(),
-        from: from.map(thinly_engine::catalogue::VolumeName::as_str),
+        from: from.map(VolumeName::as_str),
         to: to.as_str(),
-        from_bytes: from_bytes.map(thinly_engine::units::Bytes::get),
+        from_bytes: from_bytes.map(Bytes::get),
         to_bytes: to_bytes.get(),
         block_bytes: block_bytes.get(),
         ranges: Ranges::new(&mut ranges, from.is_none()),
@@ -40,16 +42,21 @@ pub(crate) fn run(console: Console<'_>, arguments: &Diff) -> Result<(), Failure>
 }
 
 /// Line by line, and what it comes to.
-fn tell(console: Console<'_>, found: VolumeDiff) -> Result<(), Failure> {
-    let mut page = DiffPage::new(found.from_bytes.is_none());
+pub(crate) fn tell(
+    console: Console<'_>,
+    block_bytes: Bytes,
+    is_single: bool,
+    ranges: impl Iterator<Item = Result<ByteRange, PoolError>>,
+) -> Result<(), Failure> {
+    let mut page = DiffPage::new(is_single);
     console.write_answer(DiffPage::HEAD)?;
     let mut lines = String::new();
-    for range in found.ranges {
+    for range in ranges {
         lines.push_str(&page.line(range?));
         if lines.len() > 1 << 16 {
             console.write_answer(&std::mem::take(&mut lines))?;
         }
     }
-    lines.push_str(&page.end(found.block_bytes));
+    lines.push_str(&page.end(block_bytes));
     console.write_answer(&lines)
 }

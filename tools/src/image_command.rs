@@ -5,18 +5,19 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use thinly_engine::metadata::{
-    self, BlockSource, DumpReport, DumpRequest, MetadataError, MetadataUsage, Superblock,
-    SuperblockState, UsageRequest,
+    self, BlockSource, DiffRange, DumpReport, DumpRequest, MetadataError, MetadataUsage,
+    Superblock, SuperblockState, UsageRequest,
 };
-use thinly_engine::pool::PoolError;
-use thinly_engine::units::DataBlocks;
+use thinly_engine::pool::{ByteRange, PoolError};
+use thinly_engine::units::{Bytes, DataBlocks, ThinId};
 
-use crate::args::{ImageDump, ImageLs, ImageVerb};
+use crate::args::{ImageDiff, ImageDump, ImageLs, ImageVerb};
 use crate::check_command;
 use crate::console::Console;
+use crate::diff_command;
 use crate::failure::Failure;
 use crate::file;
-use crate::json::{ImageDeviceJson, ImageDumpJson, ImageJson};
+use crate::json::{ImageDeviceJson, ImageDiffJson, ImageDumpJson, ImageJson, Ranges};
 use crate::progress::Progress;
 use crate::render;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(console: Console<'_>, verb: &ImageVerb) -> Result<(), Failure>
     match verb {
         ImageVerb::Info(target) => info(console, &target.file),
         ImageVerb::Ls(arguments) => list(console, arguments),
+        ImageVerb::Diff(arguments) => diff(console, arguments),
         ImageVerb::Check(target) => check_command::image(console, &target.file),
         ImageVerb::Dump(arguments) => dump(console, arguments),
     }
@@ -79,6 +81,31 @@ fn list(console: Console<'_>, arguments: &ImageLs) -> Result<(), Failure> {
         devices.map(|(id, details)| ImageDeviceJson::new(id, &details, block_size)).collect()
     };
     console.answer(&rows, || render::image_table(&rows))
+}
+
+fn diff(console: Console<'_>, arguments: &ImageDiff) -> Result<(), Failure> {
+    let Image { source, superblock } = Image::open(&arguments.file)?;
+    let block_bytes = superblock.data_block_size.bytes();
+    let mut ranges = Vec::new();
+    let bytes = |blocks: u64| Bytes::new(blocks.saturating_mul(block_bytes.get()));
+    let mut found = |range: DiffRange| {
+        let (offset, length) = (bytes(range.virtual_block), bytes(range.length.get()));
+        ranges.push(Ok(ByteRange { offset, length, kind: range.kind }));
+        Ok(())
+    };
+    metadata::diff(&*source, &superblock, arguments.thin1, arguments.thin2, &mut found)
+        .map_err(refused)?;
+    let is_single = arguments.thin1.is_none();
+    if console.is_json() {
+        return console.stream(&ImageDiffJson {
+            file: &arguments.file,
+            thin1: arguments.thin1.map(ThinId::get),
+            thin2: arguments.thin2.get(),
+            block_bytes: block_bytes.get(),
+            ranges: Ranges::new(&mut ranges.into_iter(), is_single),
+        });
+    }
+    diff_command::tell(console, block_bytes, is_single, ranges.into_iter())
 }
 
 fn usage(console: Console<'_>, image: &Image) -> Result<MetadataUsage, Failure> {

@@ -28,7 +28,7 @@ pub use self::accounting::{
 pub use self::check::{CheckJson, FindingJson};
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub(crate) use self::diff::kind_word;
-pub use self::diff::{DiffJson, RangeJson, Ranges};
+pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
-    ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDumpJson, ImageJson,
-    PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson, VolumeJson,
-    WarningJson,
+    ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson, ImageDumpJson,
+    ImageJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson,
+    VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -292,6 +292,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
         serde_json::to_value(AccountingJson::from(&accounting())),
+        Ok(image_difference()),
         serde_json::to_value(image()),
         serde_json::to_value(image_device()),
         serde_json::to_value(image_dump()),
@@ -338,6 +339,18 @@ fn difference() -> Value {
         to: "web-tuesday",
         from_bytes: Some(12 * GIB),
         to_bytes: 10 * GIB,
+        block_bytes: 65_536,
+        ranges: Ranges::new(&mut ranges, false),
+    };
+    serde_json::to_value(difference).unwrap()
+}
+
+fn image_difference() -> Value {
+    let mut ranges = differing().into_iter().map(Ok);
+    let difference = ImageDiffJson {
+        file: std::path::Path::new("f"),
+        thin1: Some(5),
+        thin2: 9,
         block_bytes: 65_536,
         ranges: Ranges::new(&mut ranges, false),
     };

@@ -1,6 +1,8 @@
 //! What differs between two volumes or snapshots of a pool, or what one of them holds.
 #![forbid(unsafe_code)]
 
+use uuid::Uuid;
+
 use super::error::PoolError;
 use super::located::Located;
 use super::metadata_view::{MetadataView, read_metadata};
@@ -83,6 +85,14 @@ impl ByteRanges {
     }
 }
 
+/// A volume or snapshot as it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked<'a> {
+    Name(&'a VolumeName),
+    /// Another one may get its name at any time.
+    Uuid(Uuid),
+}
+
 /// One side as the catalogue has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Side {
@@ -97,11 +107,11 @@ type Sides = (Option<Side>, Side);
 pub(super) fn diff(
     dm: &dyn Dm,
     located: &Located,
-    from: Option<&VolumeName>,
-    to: &VolumeName,
+    from: Option<Asked<'_>>,
+    to: Asked<'_>,
 ) -> Result<VolumeDiff, PoolError> {
     let sides = |catalogue: &Catalogue| -> Result<Sides, PoolError> {
-        let from = from.map(|name| side(catalogue, located, name)).transpose()?;
+        let from = from.map(|asked| side(catalogue, located, asked)).transpose()?;
         Ok((from, side(catalogue, located, to)?))
     };
     for _ in 0..ATTEMPTS {
@@ -123,12 +133,20 @@ pub(super) fn diff(
     Err(PoolError::MovingTree { pool: located.found.name.clone(), attempts: ATTEMPTS })
 }
 
-fn side(catalogue: &Catalogue, located: &Located, name: &VolumeName) -> Result<Side, PoolError> {
-    let Some(volume) = catalogue.find(name) else {
-        return Err(PoolError::NoVolume { pool: located.name.clone(), name: name.clone() });
+fn side(catalogue: &Catalogue, located: &Located, asked: Asked<'_>) -> Result<Side, PoolError> {
+    let found = match asked {
+        Asked::Name(name) => catalogue.find(name),
+        Asked::Uuid(uuid) => catalogue.volume(uuid),
+    };
+    let Some(volume) = found else {
+        let name = match asked {
+            Asked::Name(name) => name.clone(),
+            Asked::Uuid(uuid) => VolumeName::new(&uuid.to_string())?,
+        };
+        return Err(PoolError::NoVolume { pool: located.name.clone(), name });
     };
     match volume.thin {
-        ThinState::Lost(id) => Err(PoolError::VolumeLost { name: name.clone(), id }),
+        ThinState::Lost(id) => Err(PoolError::VolumeLost { name: volume.name.clone(), id }),
         ThinState::Pending | ThinState::Ready(_) => {
             Ok(Side { id: volume.thin.id(), size: volume.size })
         }

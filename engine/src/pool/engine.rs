@@ -5,12 +5,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::accounting::{self, Accounting};
 use super::backup::{RestoreReport, backup, restore};
 use super::check::{self, PoolCheck};
 use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
-use super::diff::{VolumeDiff, diff};
+use super::diff::{Asked, VolumeDiff, diff};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
@@ -156,7 +158,17 @@ impl Engine {
         from: Option<&VolumeName>,
         to: &VolumeName,
     ) -> Result<VolumeDiff, PoolError> {
-        diff(&*self.dm, &Located::find(pool)?, from, to)
+        diff(&*self.dm, &Located::find(pool)?, from.map(Asked::Name), Asked::Name(to))
+    }
+
+    /// The same for volumes and snapshots by their identities, whatever they are called meanwhile.
+    pub fn diff_by_uuid(
+        &self,
+        pool: &str,
+        from: Option<Uuid>,
+        to: Uuid,
+    ) -> Result<VolumeDiff, PoolError> {
+        diff(&*self.dm, &Located::find(pool)?, from.map(Asked::Uuid), Asked::Uuid(to))
     }
 
     /// Copies a pool's dm-thin metadata into a file that `thin_check` and `thin_dump` read.

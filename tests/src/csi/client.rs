@@ -11,6 +11,7 @@ use thinly_csi_wire::controller_client::ControllerClient;
 use thinly_csi_wire::group_controller_client::GroupControllerClient;
 use thinly_csi_wire::identity_client::IdentityClient;
 use thinly_csi_wire::node_client::NodeClient;
+use thinly_csi_wire::snapshot_metadata_client::SnapshotMetadataClient;
 use thinly_csi_wire::volume_capability::access_mode::Mode;
 use thinly_csi_wire::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
 use thinly_csi_wire::{CapacityRange, VolumeCapability};
@@ -19,7 +20,7 @@ use tokio::runtime::Runtime;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// A client; clones share its connection.
@@ -101,6 +102,26 @@ impl Client {
     /// The Node service.
     pub fn node(&self) -> NodeClient<Channel> {
         NodeClient::new(self.channel.clone())
+    }
+
+    /// The `SnapshotMetadata` service.
+    pub fn metadata(&self) -> SnapshotMetadataClient<Channel> {
+        SnapshotMetadataClient::new(self.channel.clone())
+    }
+
+    /// All messages of an answer that is a stream.
+    pub fn answers<T>(
+        &self,
+        call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+    ) -> Result<Vec<T>, Status> {
+        self.wait(async {
+            let mut stream = call.await?.into_inner();
+            let mut messages = Vec::new();
+            while let Some(message) = stream.message().await? {
+                messages.push(message);
+            }
+            Ok(messages)
+        })
     }
 
     /// What `Probe` says of readiness.

@@ -119,12 +119,15 @@ fn announces(client: &Client, alpha: &[ControllerRpc]) -> Result<()> {
         PluginType::Service(wire::plugin_capability::Service { r#type: service.into() })
     };
     let online = wire::plugin_capability::VolumeExpansion { r#type: Expansion::Online.into() };
-    let wanted = [
+    let mut wanted = vec![
         service(Service::ControllerService),
         service(Service::VolumeAccessibilityConstraints),
         service(Service::GroupControllerService),
         PluginType::VolumeExpansion(online),
     ];
+    if !alpha.is_empty() {
+        wanted.push(service(Service::SnapshotMetadataService));
+    }
     let found = plugin_capabilities(client)?;
     ensure!(found == wanted, "{found:?}");
     let found = controller_capabilities(client)?;
@@ -148,9 +151,13 @@ fn announces(client: &Client, alpha: &[ControllerRpc]) -> Result<()> {
 fn answers_what_it_announces(client: &Client) -> Result<()> {
     let announced = controller_capabilities(client)?;
     let codes = codes_of_nothing(client);
-    let mut absent: BTreeSet<String> = ["GetMetadataAllocated", "GetMetadataDelta"]
-        .map(|call| format!("SnapshotMetadata/{call}"))
-        .into();
+    let mut absent = BTreeSet::new();
+    let metadata = Service::SnapshotMetadataService;
+    let service = wire::plugin_capability::Service { r#type: metadata.into() };
+    if !plugin_capabilities(client)?.contains(&PluginType::Service(service)) {
+        let calls = ["GetMetadataAllocated", "GetMetadataDelta"];
+        absent.extend(calls.map(|call| format!("SnapshotMetadata/{call}")));
+    }
     for (capability, calls) in CONTROLLER {
         for call in calls.iter().map(|call| format!("Controller/{call}")) {
             ensure!(codes.contains_key(&call), "{call} is not on the wire");

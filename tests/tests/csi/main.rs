@@ -3,6 +3,7 @@
 
 mod admin;
 mod adoption;
+mod backups;
 mod capabilities;
 mod chaos;
 mod chaos_belief;

@@ -6,6 +6,7 @@ mod concurrency;
 mod consistency;
 mod damage;
 mod degraded;
+mod diffs;
 mod exhausted;
 mod faults;
 mod faulty_dm;

@@ -26,6 +26,15 @@ pub enum ImageVerb {
     /// when space is lost or a count is off, and 8 when data is lost or in danger.
     #[command(after_long_help = "Example:\n  thinly image check /root/p0.metadata")]
     Check(ImageFile),
+    /// List the ranges that differ between two thin devices, or all that one maps.
+    ///
+    /// An image does not know how long a device is: ranges are whole blocks, and memory grows with their
+    /// number. Exit code 0 whether anything differs or not.
+    #[command(
+        after_long_help = "Example:\n  thinly image diff /root/p0.metadata --thin1 5 --thin2 9\n  \
+            thinly image diff /root/p0.metadata --thin2 9"
+    )]
+    Diff(ImageDiff),
     /// Write devices and mappings as XML, in the format of `thin_dump`.
     ///
     /// `thin_restore` makes metadata of it again; there, nothing is shared between the trees of
@@ -61,6 +70,20 @@ pub struct ImageLs {
     /// Read all mappings and tell what each device holds alone and shares.
     #[arg(long)]
     pub exclusive: bool,
+}
+
+/// `thinly image diff`.
+#[derive(Debug, Args)]
+pub struct ImageDiff {
+    /// A copy of a pool's metadata, or a metadata device that nothing uses.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The thin device to compare with; without it, all that the other maps is listed.
+    #[arg(long, value_name = "THIN_ID", value_parser = parse_thin_id)]
+    pub thin1: Option<ThinId>,
+    /// The thin device that is compared.
+    #[arg(long, value_name = "THIN_ID", value_parser = parse_thin_id)]
+    pub thin2: ThinId,
 }
 
 /// `thinly image dump`.

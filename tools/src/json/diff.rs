@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use thinly_engine::metadata::DiffKind;
@@ -16,6 +17,17 @@ pub struct DiffJson<'a> {
     pub to: &'a str,
     pub from_bytes: Option<u64>,
     pub to_bytes: u64,
+    pub block_bytes: u64,
+    pub ranges: Ranges<'a>,
+}
+
+/// A comparison of thin devices in an image.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct ImageDiffJson<'a> {
+    pub file: &'a Path,
+    pub thin1: Option<u32>,
+    pub thin2: u32,
     pub block_bytes: u64,
     pub ranges: Ranges<'a>,
 }
