@@ -252,3 +252,69 @@ fn info_of_damaged_devices_still_tells_the_rest() {
     assert_eq!(failure(&[&"image", &"ls", &image]).0, 8);
     assert_eq!(failure(&[&"image", &"dump", &image]).0, 8);
 }
+
+#[test]
+fn ls_tells_what_each_holds_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(&directory);
+    let value = json(&thinly(&[&"image", &"ls", &image, &"--exclusive", &"--json"]));
+    let blocks = |row: usize, name: &str| value[row][name].as_u64().unwrap() / (128 << 10);
+    // Both map data block 13.
+    assert_eq!((blocks(0, "exclusive_bytes"), blocks(0, "shared_bytes")), (4, 1));
+    assert_eq!((blocks(1, "exclusive_bytes"), blocks(1, "shared_bytes")), (0, 1));
+    assert_eq!(value[0]["exclusive_metadata_bytes"], 4096);
+}
+
+#[test]
+fn diff_tells_what_two_map_differently() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(&directory);
+    let diff = |options: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"image", &"diff", &image];
+        arguments.extend(options);
+        arguments.push(&"--json");
+        let value = json(&thinly(&arguments));
+        let ranges = value["ranges"].as_array().unwrap().clone();
+        let range = |range: &Value| {
+            let blocks = |name: &str| range[name].as_u64().unwrap() / (128 << 10);
+            (blocks("offset"), blocks("length"), range["kind"].as_str().unwrap().to_owned())
+        };
+        ranges.iter().map(range).collect::<Vec<_>>()
+    };
+    let expected = |rows: &[(u64, u64, &str)]| {
+        rows.iter().map(|row| (row.0, row.1, row.2.to_owned())).collect::<Vec<_>>()
+    };
+    let between = diff(&[&"--thin1", &"1", &"--thin2", &"70"]);
+    assert_eq!(between, expected(&[(0, 3, "removed"), (9, 1, "removed")]));
+    let all = diff(&[&"--thin2", &"1"]);
+    assert_eq!(all, expected(&[(0, 4, "allocated"), (9, 1, "allocated")]));
+    let (code, message) = failure(&[&"image", &"diff", &image, &"--thin2", &"5"]);
+    assert!(code == 3 && message.contains("no thin device 5"), "{code}: {message}");
+}
+
+#[test]
+fn check_answers_and_its_exit_code_sums_it_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(&directory);
+    let check = || {
+        let output = thinly(&[&"image", &"check", &image, &"--json"]);
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), value)
+    };
+    let (code, value) = check();
+    assert_eq!(code, 0, "{value}");
+    assert_eq!((&value["device_count"], &value["mapped_data_block_count"]), (&2.into(), &5.into()));
+    let by_pool = thinly(&[&"pool", &"check", &"--image", &image, &"--json"]);
+    assert_eq!(json(&by_pool), value);
+    // The tree of details: its block is in the superblock.
+    let bytes = fs::read(&image).unwrap();
+    let root = u64::from_le_bytes(bytes[328..336].try_into().unwrap());
+    let mut file = File::options().write(true).open(&image).unwrap();
+    file.seek(SeekFrom::Start(root * 4096 + 100)).unwrap();
+    file.write_all(&[0xff]).unwrap();
+    let (code, value) = check();
+    assert_eq!((code, value["worst"].as_str()), (8, Some("error")), "{value}");
+    assert_eq!(value["findings"][0]["kind"], "Damage");
+    let page = String::from_utf8(thinly(&[&"image", &"check", &image]).stdout).unwrap();
+    assert!(page.starts_with("error: metadata block"), "{page}");
+}
