@@ -1,6 +1,7 @@
 //! What the program is started with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use thinly_csi::serve::Options;
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// Where to serve /metrics, /healthz and /readyz; nowhere without it
     #[arg(long, value_name = "HOST:PORT")]
     metrics_address: Option<String>,
+    /// Seconds until a scrape has it found out anew what each volume holds alone, for which the pool's
+    /// metadata is read once; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    accounting_interval: u64,
     /// How to log on standard error; what, is chosen by RUST_LOG (info by default)
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -85,6 +90,7 @@ impl Args {
             config: self.config,
             admin_socket: self.admin_socket,
             metrics_address: self.metrics_address,
+            accounting_interval: Duration::from_secs(self.accounting_interval),
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct Options {
     pub admin_socket: PathBuf,
     /// Where it serves metrics, as `HOST:PORT`; nowhere without.
     pub metrics_address: Option<String>,
+    /// How old the answer may get to what volumes hold alone; zero is never to ask.
+    pub accounting_interval: Duration,
 }
 
 /// Serves until SIGTERM or SIGINT. Volumes stay active: the next process goes on with them.
@@ -108,7 +110,7 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
     let driver = Arc::new(Driver::new(options.identity.clone(), kubelet));
-    let metrics = Metrics::new(&driver);
+    let metrics = Metrics::new(&driver, options.accounting_interval);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let name = tokio::select! {

@@ -199,6 +199,7 @@ fn accounting() -> Accounting {
     };
     let usage = |of: VolumeView, cost| VolumeUsage {
         name: of.name,
+        uuid: of.uuid,
         kind: of.kind,
         origin_name: of.origin_name,
         thin_id: of.thin_id,

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -34,10 +35,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(driver: &Arc<Driver>) -> Arc<Self> {
+    /// `accounting` is how old the answer may get to what volumes hold alone.
+    pub(crate) fn new(driver: &Arc<Driver>, accounting: Duration) -> Arc<Self> {
         let mut registry = Registry::default();
         let rpcs = RpcMetrics::new(&mut registry);
-        let (sampler, of) = (Sampler::default(), Arc::clone(driver));
+        let (sampler, of) = (Sampler::new(accounting), Arc::clone(driver));
         registry.register_collector(Box::new(Pools(move || sampler.sample(&of))));
         Arc::new(Self { driver: Arc::clone(driver), registry, rpcs, turn: Semaphore::new(1) })
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod endpoint;
+mod exclusive;
 mod layer;
 mod pools;
 mod rpc;

@@ -93,7 +93,10 @@ impl<F: Fn() -> Vec<PoolSample> + Send + Sync + 'static> Collector for Pools<F> 
         let size = "The size of a volume or snapshot";
         out.volumes("thinly_volume_virtual", size, |volume| Some(volume.virtual_bytes))?;
         let mapped = "What a volume or snapshot maps, as of the pool's last commit";
-        out.volumes("thinly_volume_mapped", mapped, |volume| volume.mapped_bytes)
+        out.volumes("thinly_volume_mapped", mapped, |volume| volume.mapped_bytes)?;
+        let exclusive = "What is free once a volume or snapshot is deleted";
+        out.volumes("thinly_volume_exclusive", exclusive, |volume| volume.exclusive_bytes)?;
+        out.accounting()
     }
 }
 
@@ -184,6 +187,19 @@ impl Out<'_, '_> {
                 &buckets,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    fn accounting(&mut self) -> Result<(), Error> {
+        let help = "How long it took to find out what volumes hold alone, the last time";
+        let name = "thinly_pool_accounting";
+        let unit = Some(&Unit::Seconds);
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for sample in self.samples {
+            if let Some(took) = sample.open.as_ref().and_then(|open| open.accounting) {
+                metric.encode_family(&labels(sample))?.encode_gauge(&took.as_secs_f64())?;
+            }
         }
         Ok(())
     }

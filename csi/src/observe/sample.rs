@@ -10,6 +10,7 @@ use thinly_engine::pool::{Gauges, Pool};
 use thinly_engine::units::Bytes;
 use uuid::Uuid;
 
+use super::exclusive::{Answer, Exclusive};
 use crate::driver::{Driver, id_of};
 use crate::failure::chain;
 use crate::pools::Class;
@@ -37,6 +38,8 @@ pub(super) struct OpenSample {
     pub(super) freezes: Durations,
     pub(super) flushes: Durations,
     pub(super) volumes: Vec<VolumeSample>,
+    /// How long it took to find out what they hold alone.
+    pub(super) accounting: Option<Duration>,
 }
 
 /// A volume or snapshot in numbers.
@@ -48,23 +51,33 @@ pub(super) struct VolumeSample {
     pub(super) virtual_bytes: Bytes,
     /// `None` when it cannot be read, and for a volume younger than the last reading.
     pub(super) mapped_bytes: Option<Bytes>,
+    /// Likewise.
+    pub(super) exclusive_bytes: Option<Bytes>,
 }
 
 /// When the mapped bytes of a pool were read, and what they were.
 type Reading = (Instant, HashMap<Uuid, Bytes>);
 
 /// Reads samples, and remembers what is dear to read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sampler {
     mapped: Mutex<HashMap<Uuid, Reading>>,
+    exclusive: Exclusive,
 }
 
 impl Sampler {
+    /// `accounting` is how old the answer may get to what volumes hold alone.
+    pub(super) fn new(accounting: Duration) -> Self {
+        Self { mapped: Mutex::default(), exclusive: Exclusive::new(accounting) }
+    }
+
     pub(super) fn sample(&self, driver: &Driver) -> Vec<PoolSample> {
         let classes = driver.classes();
         let samples = classes.iter().map(|class| self.sample_class(class)).collect();
         let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        mapped.retain(|uuid, _| classes.iter().any(|class| class.uuid == *uuid));
+        let is_served = |uuid: Uuid| classes.iter().any(|class| class.uuid == uuid);
+        mapped.retain(|uuid, _| is_served(*uuid));
+        self.exclusive.retain(is_served);
         samples
     }
 
@@ -74,12 +87,14 @@ impl Sampler {
                 tracing::warn!(pool = %class.config.pool, "no metrics: {}", chain(error));
             });
             let counters = pool.counters();
+            let answer = self.exclusive.answer(class.uuid);
             OpenSample {
                 poisoned: pool.poisoned().is_some(),
                 gauges: gauges.ok(),
                 freezes: counters.freezes,
                 flushes: counters.journal_flushes,
-                volumes: self.sample_volumes(class, &pool),
+                accounting: answer.as_ref().map(|answer| answer.took),
+                volumes: self.sample_volumes(class, &pool, answer.as_deref()),
             }
         });
         PoolSample {
@@ -90,7 +105,12 @@ impl Sampler {
         }
     }
 
-    fn sample_volumes(&self, class: &Class, pool: &Pool) -> Vec<VolumeSample> {
+    fn sample_volumes(
+        &self,
+        class: &Class,
+        pool: &Pool,
+        answer: Option<&Answer>,
+    ) -> Vec<VolumeSample> {
         let mut readings = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         let is_fresh = |(read, _): &Reading| read.elapsed() < MAPPED_AGE_MAX;
         if !readings.get(&class.uuid).is_some_and(is_fresh) {
@@ -104,6 +124,7 @@ impl Sampler {
             kind: if volume.is_snapshot() { "snapshot" } else { "volume" },
             virtual_bytes: volume.size,
             mapped_bytes: mapped.and_then(|mapped| mapped.get(&volume.uuid)).copied(),
+            exclusive_bytes: answer.and_then(|answer| answer.bytes.get(&volume.uuid)).copied(),
         };
         pool.volume_records().iter().map(sample).collect()
     }

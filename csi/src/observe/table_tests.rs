@@ -47,15 +47,21 @@ fn samples() -> Vec<PoolSample> {
         kind: "volume",
         virtual_bytes: Bytes::new(u64::MAX),
         mapped_bytes: Some(Bytes::new(12)),
+        exclusive_bytes: Some(Bytes::new(4)),
     };
-    let young =
-        VolumeSample { mapped_bytes: None, name: "young".to_owned(), ..volume_like(&volume) };
+    let young = VolumeSample {
+        mapped_bytes: None,
+        exclusive_bytes: None,
+        name: "young".to_owned(),
+        ..volume_like(&volume)
+    };
     let open = OpenSample {
         poisoned: true,
         gauges: Some(gauges()),
         freezes: Durations::default(),
         flushes: Durations::default(),
         volumes: vec![volume, young],
+        accounting: Some(Duration::from_millis(1500)),
     };
     let name = |text: &str| text.to_owned();
     vec![
@@ -65,9 +71,8 @@ fn samples() -> Vec<PoolSample> {
 }
 
 fn volume_like(other: &VolumeSample) -> VolumeSample {
-    let VolumeSample { id, name, kind, virtual_bytes, mapped_bytes } = other;
-    let (id, name) = (id.clone(), name.clone());
-    VolumeSample { id, name, kind, virtual_bytes: *virtual_bytes, mapped_bytes: *mapped_bytes }
+    let VolumeSample { id, name, .. } = other;
+    VolumeSample { id: id.clone(), name: name.clone(), ..*other }
 }
 
 fn served() -> String {

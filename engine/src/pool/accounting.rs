@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use super::error::PoolError;
 use super::located::Located;
 use super::metadata_view::{MetadataView, read_metadata};
@@ -43,6 +45,8 @@ pub struct Accounting {
 pub struct VolumeUsage {
     /// Its name.
     pub name: VolumeName,
+    /// Its uuid.
+    pub uuid: Uuid,
     /// Volume, clone or snapshot.
     pub kind: VolumeKind,
     /// The present name of what it was copied from.
@@ -136,6 +140,7 @@ fn account(view: &MetadataView<'_>, found: &MetadataUsage, set: &[VolumeName]) -
         .volumes()
         .map(|volume| VolumeUsage {
             name: volume.name.clone(),
+            uuid: volume.uuid,
             kind: volume.kind.clone(),
             origin_name: origin_name(catalogue, volume),
             thin_id: volume.thin.id(),
