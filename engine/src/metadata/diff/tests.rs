@@ -1,4 +1,5 @@
 //! Against every mapping of both devices, against `thin_delta`, and against the nodes that they share.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
