@@ -39,7 +39,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash mutants bench bench-accounting lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash soak mutants bench bench-accounting lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -98,6 +98,11 @@ crash: deps runner build ## every proof that nothing is lost, leaked or frozen: 
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
 		tools/crash/run.sh
+
+soak: deps runner build ## random histories and a busy pool, judged by thin-provisioning-tools: hours
+	@for part in histories diffs; do \
+		THINLY_SOAK=full $(GUEST) test --package thinly-tests $(PROGRAMS) --timeout 14400 --filter "engine $$part"; \
+	done
 
 mutants: deps runner ## takes the lines away that the promises stand on: a test must fail for each; T=name picks
 	@GUEST='$(GUEST)' T='$(T)' tools/crash/mutants.sh

@@ -22,6 +22,11 @@ pub use feature::{KernelVersion, is_unsupported};
 pub use superblock::demand_check;
 pub use thinly_guest::kernel_log::KernelLog;
 
+/// Whether random tests are to go on for hours (`make soak`).
+pub fn is_soak() -> bool {
+    std::env::var("THINLY_SOAK").is_ok_and(|size| size == "full")
+}
+
 /// The kernel log from here on, for a test that wants to see what the kernel said of it.
 pub fn dmesg_mark() -> anyhow::Result<KernelLog> {
     Ok(KernelLog::from_now()?)

@@ -109,8 +109,9 @@ pub(super) fn usage(
         members.extend(named(&catalogue, name)?.thin.id());
     }
     let members: Vec<ThinId> = members.into_iter().collect();
-    let needs: Vec<ThinId> = catalogue.volumes().filter_map(|volume| volume.thin.id()).collect();
-    read_metadata(dm, located, &needs, |view| {
+    // Only what was asked for by name must be there: a pool where snapshots come all the time would
+    // otherwise never be shown to two readers at once.
+    read_metadata(dm, located, &members, |view| {
         let guess = settled_superblock(view.source)?.metadata_space_map.allocated_blocks;
         let request = UsageRequest { total_data_blocks: view.total_data_blocks, set: &members };
         let found = usage_of_metadata(view.source, view.superblock, &request, &mut |done| {

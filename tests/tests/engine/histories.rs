@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use thinly_engine::metadata::{DiffKind, Severity};
 use thinly_engine::pool::{CatalogueFinding, Pool};
 use thinly_engine::units::{BlockSize, Bytes};
-use thinly_tests::{Disks, sh};
+use thinly_tests::{Disks, is_soak, sh};
 
 use crate::support::{Bed, activate, active, fill, mib, name};
 
@@ -22,7 +22,7 @@ const OBJECTS_MAX: usize = 14;
 const STEPS: usize = 12;
 
 fn histories() -> u64 {
-    if std::env::var("THINLY_SOAK").is_ok_and(|size| size == "full") { 300 } else { 24 }
+    if is_soak() { 300 } else { 24 }
 }
 
 /// Numbers that are the same for the same seed.
