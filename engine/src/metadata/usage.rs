@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::btree::{self, Visitor, damage};
+use super::btree::damage;
 use super::data_owners::DataOwners;
-use super::details::{DeviceDetails, list_devices, thin_id};
-use super::error::{KeyRange, MetadataError, Tree};
+use super::details::{DeviceDetails, list_devices};
+use super::error::{MetadataError, Tree};
 use super::fault::NodeFault;
-use super::mappings::TIME_BITS;
+use super::mappings::{TIME_BITS, device_roots};
 use super::node::Node;
 use super::owner::{Owner, Owners};
 use super::reference_counts::ENTRIES_PER_BITMAP;
@@ -125,34 +125,6 @@ pub fn usage(
 /// All of a set are number 0, and all others are several: only what the set alone reaches counts.
 fn owner_in_set(set: &BTreeSet<ThinId>, device: ThinId) -> Owner {
     if set.contains(&device) { Owner::number(0) } else { Owner::SEVERAL }
-}
-
-/// The roots of all device trees.
-pub(super) fn device_roots(
-    source: &dyn BlockSource,
-    data_mapping_root: u64,
-) -> Result<Vec<(ThinId, u64)>, MetadataError> {
-    let mut roots = Roots { source, found: Vec::new() };
-    btree::walk(source, Tree::Devices, data_mapping_root, &mut roots)?;
-    Ok(roots.found)
-}
-
-struct Roots<'a> {
-    source: &'a dyn BlockSource,
-    found: Vec<(ThinId, u64)>,
-}
-
-impl Visitor for Roots<'_> {
-    fn enter(&mut self, _: Tree, _: u64, _: KeyRange) -> Result<bool, MetadataError> {
-        Ok(true)
-    }
-
-    fn visit(&mut self, tree: Tree, node: &Node) -> Result<(), MetadataError> {
-        for index in (0..node.entries()).filter(|_| !node.is_internal()) {
-            self.found.push((thin_id(self.source, tree, node, index)?, node.number(index)));
-        }
-        Ok(())
-    }
 }
 
 /// How much each owner has alone, and how much several have.

@@ -26,9 +26,6 @@ pub(super) struct MetadataView<'a> {
     pub(super) total_data_blocks: DataBlocks,
     /// The catalogue, read after the superblock was fixed.
     pub(super) catalogue: &'a Catalogue,
-    /// Whether the pool is open.
-    #[allow(dead_code, reason = "readers of space maps ask: a held superblock has none")]
-    pub(super) is_live: bool,
 }
 
 /// Reads a pool's metadata, open or closed, as it was when all of the thin devices in `needs` were there.
@@ -52,7 +49,6 @@ pub(super) fn read_metadata<T>(
         superblock: &superblock,
         total_data_blocks: DataBlocks::new(superblock.data_space_map.total_blocks),
         catalogue: &catalogue,
-        is_live: false,
     })
 }
 
@@ -89,7 +85,6 @@ fn read_under<T>(
         superblock: &superblock,
         total_data_blocks: held.total_data_blocks()?,
         catalogue: &catalogue,
-        is_live: true,
     })
 }
 
