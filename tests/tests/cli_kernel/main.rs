@@ -7,6 +7,7 @@
 
 mod cluster;
 mod devices;
+mod map;
 mod metadata;
 mod pools;
 mod program;
