@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::accounting::{Usage, UsageOrder};
+pub use self::accounting::{Map, Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::diff::Diff;
 pub use self::image::{ImageDiff, ImageDump, ImageFile, ImageLs, ImageVerb};
@@ -126,6 +126,13 @@ pub enum Command {
     /// shown is the pool at one moment of the last seconds. Nothing is written, and no claim is needed.
     #[command(after_long_help = accounting::USAGE_EXAMPLE)]
     Usage(Usage),
+    /// Draw where on a pool's data device the blocks of its volumes and snapshots lie.
+    ///
+    /// An SVG file: the whole data device from left to right, with what one volume has alone, what several
+    /// share and what is free; below it, on the same scale, a bar for each of the 40 volumes and snapshots
+    /// that map most, and one for the others. The metadata is read once, as by `thinly usage`.
+    #[command(after_long_help = accounting::MAP_EXAMPLE)]
+    Map(Map),
     /// List the ranges that differ between two volumes or snapshots of a pool, or all that one holds.
     ///
     /// Read from the pool's metadata, not from the data: a range is `changed` when it was written since

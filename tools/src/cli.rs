@@ -14,7 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{
     admin, adopt_command, audit_command, diff_command, forget_command, image_command,
-    manual_command, pool_command, serve_command, snapshot_command, usage_command, volume_command,
+    manual_command, map_command, pool_command, serve_command, snapshot_command, usage_command,
+    volume_command,
 };
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(context: Context<'_>, cli: &Cli) -> Result<(), Failure> {
         Command::Forget(arguments) => forget_command::run(context, arguments),
         Command::Audit(arguments) => audit_command::run(console, arguments),
         Command::Usage(arguments) => usage_command::run(console, arguments),
+        Command::Map(arguments) => map_command::run(console, arguments),
         Command::Diff(arguments) => diff_command::run(console, arguments),
         Command::Dm(arguments) => look_at_dm(console, arguments),
         Command::Serve(arguments) => serve_command::run(console, &cli.admin_socket, arguments),

@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod diff;
 mod image;
+mod map;
 mod report;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub(crate) use self::diff::kind_word;
 pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
+pub use self::map::MapJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 

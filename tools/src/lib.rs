@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod render;
 pub mod size;
 pub mod socket;
+pub mod svg;
 
 mod adopt_command;
 mod adoption;
@@ -33,6 +34,7 @@ mod forget_command;
 mod image_command;
 mod known;
 mod manual_command;
+mod map_command;
 mod name;
 mod notify;
 mod pool_command;

@@ -3,27 +3,27 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson, ImageDumpJson,
-    ImageJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson, UnnamedJson,
-    VolumeJson, WarningJson,
+    ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson,
+    UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
     Content, GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp,
     VolumeKind, VolumeName,
 };
-use thinly_engine::metadata::{DiffKind, Severity};
+use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, OtherUsage, PoolState, PoolView, SalvagedVolume,
-    SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
+    Accounting, ByteRange, Cost, DeviceView, OtherUsage, PoolMap, PoolState, PoolView,
+    SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
 };
-use thinly_engine::units::{BlockSize, Bytes, ThinId, TransactionId};
+use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
 
 const GIB: u64 = 1 << 30;
@@ -298,6 +298,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(image_device()),
         serde_json::to_value(image_dump()),
         serde_json::to_value(check()),
+        serde_json::to_value(drawn()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
         Ok(difference()),
@@ -312,6 +313,18 @@ fn all_keys() -> BTreeSet<String> {
         keys(&value.unwrap(), &mut found);
     }
     found
+}
+
+fn drawn() -> MapJson {
+    let map = PoolMap {
+        pool: PoolName::new("p0").unwrap(),
+        block_size: BlockSize::DEFAULT,
+        read_at: Timestamp(0),
+        grid: CellGrid::new(DataBlocks::ZERO, 1),
+        cells: Vec::new(),
+        bars: Vec::new(),
+    };
+    MapJson::new(&map, Path::new("f"), 1)
 }
 
 /// The fields inside of the manifest are those of Kubernetes.

@@ -12,10 +12,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::checksum::BlockKind;
 use super::field::BLOCK_BYTES;
 use super::{
-    BlockSource, DeviceDetails, DiffKind, DiffRange, ImageFile, MetadataError, Severity,
-    Superblock, SuperblockState, UsageRequest, check_closed, copy_closed, copy_held,
-    device_details, diff, highest_mapped_block, list_devices, mapped_data_block, maps_only_since,
-    prove_devices, read_held_superblock, read_superblock, usage,
+    BlockSource, CellBlocks, DeviceDetails, DiffKind, DiffRange, ImageFile, MapRequest,
+    MetadataError, Severity, Superblock, SuperblockState, UsageRequest, check_closed, copy_closed,
+    copy_held, device_details, diff, highest_mapped_block, list_devices, map, mapped_data_block,
+    maps_only_since, prove_devices, read_held_superblock, read_superblock, usage,
 };
 use crate::aligned::AlignedBuffer;
 use crate::fuzzing::asks;
@@ -191,6 +191,11 @@ fn check_check(source: &Counting) {
     assert!(used.is_ok(), "nothing is wrong, and there is no usage: {used:?}");
     let mapped = used.map(|used| used.mapped_blocks).ok();
     assert_eq!(mapped, Some(report.mapped_blocks), "usage and check count differently");
+    let (total_data_blocks, cells) = (request.total_data_blocks, 1000);
+    let request = MapRequest { total_data_blocks, cells, shown: &[] };
+    let drawn = source.bounded(|source| map(source, &live, &request, &mut |_| ()));
+    let drawn = drawn.map(|drawn| CellBlocks::sum(&drawn.cells).mapped()).ok();
+    assert_eq!(drawn, mapped.map(DataBlocks::get), "the map has other blocks");
 }
 
 /// A copy of a closed pool is the pool, and says that it is sound only when it is.

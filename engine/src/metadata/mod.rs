@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod btree;
+mod cell_grid;
 mod census;
 mod check;
 mod checksum;
@@ -27,6 +28,7 @@ pub(crate) mod fuzz;
 pub mod generate;
 mod heights;
 mod image_writer;
+mod map;
 mod mappings;
 mod node;
 mod offline;
@@ -42,6 +44,7 @@ mod survey;
 mod tree_writer;
 mod usage;
 
+pub use cell_grid::CellGrid;
 pub use check::{CheckFinding, CheckReport, Severity, check_closed, check_held};
 pub use copy::{CopyReport, copy_closed, first_damage};
 pub use details::{DeviceDetails, device_details, list_devices};
@@ -49,6 +52,7 @@ pub use diff::{DiffKind, DiffRange, DiffReport, diff};
 pub use dump::{DumpReport, DumpRequest, dump};
 pub use error::{KeyRange, MetadataError, SpaceMapKind, Tree};
 pub use fault::{NodeFault, NodeKind, SuperblockFault};
+pub use map::{CellBlocks, DataMap, MapRequest, SHOWN_MAX, map};
 pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
 pub use offline::open_offline;
 pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblock};

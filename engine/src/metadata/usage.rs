@@ -105,10 +105,7 @@ pub fn usage(
             mask: 0,
         })
         .collect();
-    // Every stretch of data blocks has a bitmap: more than that is a damaged count, and memory must
-    // not follow it.
-    let most = source.block_count().saturating_mul(ENTRIES_PER_BITMAP);
-    let total_blocks = request.total_data_blocks.get().min(most);
+    let total_blocks = believable(source, request.total_data_blocks);
     let mut tally = Tally {
         source,
         data: DataOwners::new(total_blocks),
@@ -120,6 +117,23 @@ pub fn usage(
     };
     let below = survey(source, &roots, &mut tally)?;
     Ok(tally.finish(&details, &ids, &below))
+}
+
+/// How many data blocks there are. Every stretch of them has a bitmap: more than that is a damaged count, and memory
+/// must not follow it.
+pub(super) fn believable(source: &dyn BlockSource, total_data_blocks: DataBlocks) -> u64 {
+    total_data_blocks.get().min(source.block_count().saturating_mul(ENTRIES_PER_BITMAP))
+}
+
+/// An entry of a leaf maps a data block that is not there.
+pub(super) fn beyond_end(
+    source: &dyn BlockSource,
+    reached: &Reached,
+    (key, data_block): (u64, u64),
+    total: u64,
+) -> MetadataError {
+    let fault = NodeFault::DataBlockBeyondEnd { key, data_block, total };
+    damage(source, Tree::Mappings(reached.device), reached.block, reached.keys, fault)
 }
 
 /// All of a set are number 0, and all others are several: only what the set alone reaches counts.
@@ -184,10 +198,8 @@ impl Surveyor for Tally<'_> {
         for index in 0..leaf.entries() {
             let data_block = leaf.number(index) >> TIME_BITS;
             if !self.data.claim(data_block, device) {
-                let (key, total) = (leaf.key(index), self.data.total_blocks());
-                let fault = NodeFault::DataBlockBeyondEnd { key, data_block, total };
-                let tree = Tree::Mappings(reached.device);
-                return Err(damage(self.source, tree, reached.block, reached.keys, fault));
+                let mapping = (leaf.key(index), data_block);
+                return Err(beyond_end(self.source, reached, mapping, self.data.total_blocks()));
             }
             if let Some(data) = &mut self.data_of_set {
                 data.claim(data_block, set);

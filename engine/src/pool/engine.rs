@@ -16,6 +16,7 @@ use super::diff::{Asked, VolumeDiff, diff};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::located::Located;
+use super::map::{self, PoolMap};
 use super::repair::{RepairReport, RepairRequest, repair};
 use super::restore_metadata::{RestoredMetadata, restore_metadata};
 use super::salvage::{SalvageReport, salvage};
@@ -148,6 +149,18 @@ impl Engine {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Accounting, PoolError> {
         accounting::usage(&*self.dm, &Located::find(pool)?, set, progress)
+    }
+
+    /// Which parts of a pool's data device every volume and snapshot has, in `cells` cells; the `bars` thin devices that
+    /// map most each for itself. Needs no claim. `progress` gets metadata blocks read and about their total.
+    pub fn map(
+        &self,
+        pool: &str,
+        cells: usize,
+        bars: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<PoolMap, PoolError> {
+        map::map(&*self.dm, &Located::find(pool)?, (cells, bars), progress)
     }
 
     /// What differs from volume or snapshot `from` to `to`, or what `to` maps, in a pool that is open or closed. Needs no

@@ -8,6 +8,7 @@
 mod accounting;
 mod cluster;
 mod devices;
+mod map;
 mod metadata;
 mod pools;
 mod program;

@@ -33,6 +33,7 @@ impl<'a> Change<'a> {
             | Command::Image { .. }
             | Command::Audit(_)
             | Command::Usage(_)
+            | Command::Map(_)
             | Command::Diff(_)
             | Command::Dm(_)
             | Command::Serve(_)

@@ -1,6 +1,8 @@
 //! The verbs that tell what things cost.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use thinly_engine::catalogue::VolumeName;
 
@@ -15,6 +17,12 @@ Example:
 EXCLUSIVE is what deleting that one volume or snapshot frees. Two snapshots that share blocks with
 each other alone free none of these by themselves: --set tells what goes when all of them go.";
 
+pub(super) const MAP_EXAMPLE: &str = "\
+Example:
+  thinly map p0 --out p0.svg
+
+Any browser shows it. The file may be read by its owner only, for it names volumes.";
+
 /// `thinly usage`.
 #[derive(Debug, Args)]
 pub struct Usage {
@@ -27,6 +35,17 @@ pub struct Usage {
     /// What comes first.
     #[arg(long, value_enum, value_name = "BY", default_value_t)]
     pub sort: UsageOrder,
+}
+
+/// `thinly map`.
+#[derive(Debug, Args)]
+pub struct Map {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The file to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// The order of volumes.
