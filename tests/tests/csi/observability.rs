@@ -104,6 +104,48 @@ fn the_numbers_are_those_of_what_was_done() -> Result<()> {
     driver.stop()
 }
 
+/// The first scrape has it found out, a later one tells; nothing is read that is not scraped.
+#[test]
+fn what_volumes_hold_alone_is_what_usage_says() -> Result<()> {
+    let bed = CsiBed::new(&[gib(4)], "")?;
+    let driver = bed.start_with(&METRICS)?;
+    let (client, address) = (driver.client(), address(&driver)?);
+    let capability = mount("ext4", Mode::SingleNodeWriter);
+    let volume = client.volume("pvc-1", i64::try_from(mib(512))?, &capability)?;
+    let (id, staging, target) = (&volume.volume_id, bed.staging("a")?, bed.target("a")?);
+    client.stage(id, &staging, &capability)?;
+    client.publish(id, (&staging, &target), &capability, false)?;
+    let snapshot = client.create_snapshot(id, "snap-1")?;
+    fs::write(format!("{target}/file"), vec![7; 8 << 20])?;
+    client.unpublish(id, &target)?;
+    client.unstage(id, &staging)?;
+    let said = sh(&format!("thinly usage {} --json", bed.pool()))?;
+    let said: serde_json::Value = serde_json::from_str(&said)?;
+    let (status, first) = page(&address, "/metrics")?;
+    ensure!(status == "200" && !first.contains("thinly_volume_exclusive_bytes{"), "{first}");
+    let exclusive = |scrape: &str, id: &str| {
+        let pool = bed.pool();
+        value(scrape, &format!("thinly_volume_exclusive_bytes{{pool=\"{pool}\",volume_id=\"{id}\""))
+    };
+    let mut scrape = first;
+    for _ in 0..100 {
+        if scrape.contains("thinly_volume_exclusive_bytes{") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        scrape = page(&address, "/metrics")?.1;
+    }
+    for (id, kind) in [(id, "blank"), (&snapshot.snapshot_id, "snapshot")] {
+        let volumes = said["volumes"].as_array().context("no volumes")?;
+        let found = volumes.iter().find(|volume| volume["kind"] == kind).context(kind)?;
+        let expected = found["exclusive_bytes"].as_f64().context("no bytes")?;
+        let told = exclusive(&scrape, id)?;
+        ensure!(format!("{told}") == format!("{expected}"), "{kind}: {told}, usage: {expected}");
+        ensure!(kind == "snapshot" || told >= f64::from(8 << 20), "{told}");
+    }
+    driver.stop()
+}
+
 fn all_are_documented(scrape: &str) -> Result<()> {
     let table = include_str!("../../../docs/metrics.md");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `thinly_"));

@@ -40,7 +40,7 @@ fn is_not_ready(driver: &Driver) -> Result<()> {
         ensure!(code == wanted, "{call}: {code:?} instead of {wanted:?}");
         unavailable += i32::from(code == Code::Unavailable);
     }
-    ensure!(unavailable == 21, "{unavailable} calls were refused");
+    ensure!(unavailable == 23, "{unavailable} calls were refused");
     let address = address(driver)?;
     let (status, body) = page(&address, "/readyz")?;
     ensure!(status == "503" && body.contains("not open yet"), "{status}: {body}");

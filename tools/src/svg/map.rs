@@ -21,8 +21,8 @@ const BAR_STEP: u64 = 22;
 const MARGIN: u64 = 8;
 const PAGE_WIDTH: u64 = STRIP.left + STRIP.width + 200;
 /// Characters of a name that have room left of its bar.
-const NAME_CHARS_MAX: usize = 40;
-const NAME_HEAD_CHARS: usize = 25;
+const NAME_CHARS_MAX: usize = 36;
+const NAME_HEAD_CHARS: usize = 22;
 
 // Told apart by every eye: blue and orange of Okabe and Ito.
 const STYLE: &str = "text{font:12px sans-serif;fill:#222}.h{font-size:20px}.l{text-anchor:end}\
