@@ -250,9 +250,12 @@ impl Tally<'_> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use proptest::prelude::*;
 
-    use super::super::fixture::{Device, Pool, diverge, share, superblock_of, thin_ls};
+    use super::super::fixture::{Changing, Device, Pool, diverge, share, superblock_of, thin_ls};
+    use super::super::generate::{Shape, Spread, generate};
     use super::*;
 
     fn id(id: u32) -> ThinId {
@@ -324,6 +327,35 @@ mod tests {
         assert_eq!(both.shared_blocks.get(), 19_999);
         let none = usage_of(&image, &[id(77)]).set.unwrap();
         assert_eq!(none.exclusive_blocks, DataBlocks::ZERO);
+    }
+
+    /// However many volumes share the nodes: what is read is what is in use, and little more.
+    #[test]
+    fn reads_grow_with_metadata_and_not_with_volumes() {
+        let shapes = [
+            Shape::small_volumes(200, 100),
+            Shape::small_volumes(800, 100),
+            Shape::snapshots(20_000, 10, Spread::Random),
+            Shape::snapshots(20_000, 40, Spread::Random),
+        ];
+        for shape in shapes {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let made = generate(&shape, file.as_file()).unwrap();
+            let reads = AtomicU64::new(0);
+            let source = Changing(std::fs::read(file.path()).unwrap(), |_, bytes| {
+                reads.fetch_add(1, Ordering::Relaxed);
+                bytes
+            });
+            let superblock = superblock_of(&source.0);
+            let total_data_blocks = DataBlocks::new(superblock.data_space_map.total_blocks);
+            let request = UsageRequest { total_data_blocks, set: &[] };
+            let mut met = 0;
+            let found = usage(&source, &superblock, &request, &mut |nodes| met = nodes).unwrap();
+            assert_eq!(met, found.metadata_blocks.get(), "each node once");
+            let (reads, used) = (reads.into_inner(), made.used_metadata_blocks.get());
+            // Between blocks that are wanted a few are read along.
+            assert!(met <= reads && reads <= used + used / 4, "{reads} reads, {used} blocks");
+        }
     }
 
     proptest! {
