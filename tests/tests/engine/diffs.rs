@@ -1,17 +1,16 @@
 //! What differs between snapshots of a pool that is written to, and what they cost: the same that `thin_delta` and
 //! `thin_ls` say of the same moment.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use thinly_engine::dm::Dm;
 use thinly_engine::metadata::DiffKind;
-use thinly_engine::pool::{Cost, Engine, Pool};
+use thinly_engine::pool::{Engine, Pool};
 use thinly_engine::units::ThinId;
 use thinly_tests::{is_soak, sh};
 
-use crate::support::{Bed, active, fill, mib, name};
+use crate::support::{Bed, active, fill, judged_costs, mib, name, our_costs};
 
 const BLOCK: u64 = 128 << 10;
 
@@ -70,28 +69,6 @@ fn churn(pool: &Pool, is_over: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// What each thin device of the metadata snapshot maps, holds alone, and shares, in blocks.
-fn judged_usage(metadata: &str) -> Result<BTreeMap<u64, Vec<u64>>> {
-    let columns = "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS";
-    let mut judged = BTreeMap::new();
-    for line in sh(&format!("thin_ls -m --no-headers -o {columns} {metadata}"))?.lines() {
-        let row: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        judged.insert(row[0], row[1..].to_vec());
-    }
-    Ok(judged)
-}
-
-fn our_usage(bed: &Bed) -> Result<BTreeMap<u64, Vec<u64>>> {
-    let found = bed.engine.usage(&bed.pool, &[], &mut |_, _| ())?;
-    let volumes = found.volumes.iter().filter_map(|it| Some((it.thin_id?, it.cost?)));
-    let all = volumes.chain(found.others.iter().map(|it| (it.thin_id, it.cost)));
-    let row = |(id, cost): (ThinId, Cost)| {
-        let bytes = [cost.mapped_bytes, cost.exclusive_bytes, cost.shared_bytes];
-        (u64::from(id.get()), bytes.map(|bytes| bytes.get() / BLOCK).to_vec())
-    };
-    Ok(all.map(row).collect())
-}
-
 /// Compares what both programs say of the moment that is held.
 fn compare_held(bed: &Bed, metadata: &str) -> Result<usize> {
     let volumes = bed.engine.volumes(&bed.pool)?;
@@ -106,7 +83,7 @@ fn compare_held(bed: &Bed, metadata: &str) -> Result<usize> {
         ensure!(ours == theirs, "{pair:?}: {ours:?} is not {theirs:?}");
         rows += ours.len();
     }
-    let (ours, theirs) = (our_usage(bed)?, judged_usage(metadata)?);
+    let (ours, theirs) = (our_costs(bed, BLOCK)?, judged_costs(&format!("-m {metadata}"))?);
     ensure!(ours == theirs, "ours: {ours:?}\nthin_ls: {theirs:?}");
     Ok(rows)
 }

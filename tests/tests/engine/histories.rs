@@ -10,7 +10,7 @@ use thinly_engine::pool::{CatalogueFinding, Pool};
 use thinly_engine::units::{BlockSize, Bytes};
 use thinly_tests::{Disks, is_soak, sh};
 
-use crate::support::{Bed, activate, active, fill, mib, name};
+use crate::support::{Bed, activate, active, fill, judged_costs, mib, name, our_costs};
 
 /// How long a volume is, in blocks.
 const VOLUME_BLOCKS: u64 = 512;
@@ -153,26 +153,8 @@ impl History {
     }
 
     fn judge_usage(&self, image: &Path) -> Result<()> {
-        let columns = "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS";
-        let listed = sh(&format!("thin_ls --no-headers -o {columns} {}", image.display()))?;
-        let mut judged = BTreeMap::new();
-        for line in listed.lines() {
-            let row: Vec<u64> =
-                line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-            judged.insert(row[0], row[1..].to_vec());
-        }
-        let found = self.bed.engine.usage(&self.bed.pool, &[], &mut |_, _| ())?;
-        ensure!(found.others.is_empty(), "{:?}", found.others);
-        let ours: BTreeMap<u64, Vec<u64>> = found
-            .volumes
-            .iter()
-            .filter_map(|volume| {
-                let cost = volume.cost?;
-                let all = [cost.mapped_bytes, cost.exclusive_bytes, cost.shared_bytes];
-                let blocks = all.map(|bytes| bytes.get() / BLOCK_BYTES).to_vec();
-                Some((u64::from(volume.thin_id?.get()), blocks))
-            })
-            .collect();
+        let judged = judged_costs(&image.display().to_string())?;
+        let ours = our_costs(&self.bed, BLOCK_BYTES)?;
         ensure!(ours == judged, "ours: {ours:?}\nthin_ls: {judged:?}");
         Ok(())
     }

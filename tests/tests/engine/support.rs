@@ -1,6 +1,6 @@
 //! A pool on fresh disks, for one test, and the witnesses that look at it from outside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,9 +13,9 @@ use thinly_engine::catalogue::{PoolName, VolumeName};
 use thinly_engine::dm::{Control, Dm, DmName, PoolUsage, ThinPoolStatus};
 use thinly_engine::metadata::{SuperblockState, list_devices, read_superblock};
 use thinly_engine::plan::DeviceNames;
-use thinly_engine::pool::{CreatePool, Engine, Pool, PoolError, VolumeAccess};
+use thinly_engine::pool::{Cost, CreatePool, Engine, Pool, PoolError, VolumeAccess};
 use thinly_engine::units::{BlockSize, Bytes, ThinId};
-use thinly_tests::Disks;
+use thinly_tests::{Disks, sh};
 use uuid::Uuid;
 
 pub(crate) fn gib(count: u64) -> Bytes {
@@ -181,4 +181,30 @@ pub(crate) fn assert_refused<T: Debug>(result: Result<T, PoolError>, words: &[&s
     for word in words {
         assert!(text.contains(word), "{word:?} is not in: {text}");
     }
+}
+
+/// What each thin device maps, holds alone, and shares, in blocks.
+pub(crate) type Costs = BTreeMap<u64, Vec<u64>>;
+
+/// As `thin_ls` has it, called with these arguments.
+pub(crate) fn judged_costs(arguments: &str) -> Result<Costs> {
+    let columns = "DEV,MAPPED_BLOCKS,EXCLUSIVE_BLOCKS,SHARED_BLOCKS";
+    let mut judged = Costs::new();
+    for line in sh(&format!("thin_ls --no-headers -o {columns} {arguments}"))?.lines() {
+        let row: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        judged.insert(row[0], row[1..].to_vec());
+    }
+    Ok(judged)
+}
+
+/// As the engine has it, deleted devices that are not freed yet included.
+pub(crate) fn our_costs(bed: &Bed, block_bytes: u64) -> Result<Costs> {
+    let found = bed.engine.usage(&bed.pool, &[], &mut |_, _| ())?;
+    let volumes = found.volumes.iter().filter_map(|it| Some((it.thin_id?, it.cost?)));
+    let all = volumes.chain(found.others.iter().map(|it| (it.thin_id, it.cost)));
+    let row = |(id, cost): (ThinId, Cost)| {
+        let bytes = [cost.mapped_bytes, cost.exclusive_bytes, cost.shared_bytes];
+        (u64::from(id.get()), bytes.map(|bytes| bytes.get() / block_bytes).to_vec())
+    };
+    Ok(all.map(row).collect())
 }
