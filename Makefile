@@ -115,9 +115,9 @@ powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SE
 bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOLUMES=2000 DISKS='10G 10G'
 	cargo build --release --package thinly-benches
 	cargo build --release --package thinly-csi --package thinly-tests --bin thinly-csi --bin thinly-csi-rate
-	@DISKS='$(DISKS) 10G 10G 10G' $(GUEST) run --log --timeout 2400 --bin $(RELEASE)/thinly-floor \
+	@DISKS='$(DISKS) 10G 10G 10G' $(GUEST) run --log --timeout 2400 --bin $(RELEASE)/thinly-bench \
 		--bin $(RELEASE)/thinly-csi --bin $(RELEASE)/thinly-csi-rate -- \
-		'set -- $$DISKS; thinly-floor "$$1" "$$2" --rounds $(ROUNDS) --volumes $(VOLUMES) && \
+		'set -- $$DISKS; thinly-bench run "$$1" "$$2" --json /tmp/results && \
 		thinly-csi-rate "$$3" "$$4" "$$5" --rounds $(ROUNDS) --volumes 10,$(VOLUMES)'
 
 bench-accounting: deps ## reading metadata against thin-provisioning-tools, on this host; SCRATCH=dir RUNS=5

@@ -14,8 +14,7 @@ use thinly_engine::pool::{CreatePool, Engine, Pool, VolumeAccess};
 use thinly_engine::units::{BlockSize, Bytes, ThinId};
 use uuid::Uuid;
 
-use crate::Plan;
-use crate::floor::{Floor, node};
+use crate::rivals::floor::{Floor, node};
 use crate::timing::TimingDm;
 
 /// The length of every volume.
@@ -37,16 +36,16 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+    pub(crate) fn new(disk: &Path, floor_disk: &Path) -> Result<Self> {
         let dm = Arc::new(TimingDm::new(Control::open()?));
         let engine = Engine::with_dm(Arc::<TimingDm>::clone(&dm));
-        let floor_pool = create(&engine, "floor", &plan.floor_disk)?;
+        let floor_pool = create(&engine, "floor", floor_disk)?;
         let mut floor = Floor::new(engine.view(&floor_pool)?.uuid)?;
         let floor_origin = floor.take_id()?;
         floor.create_thin(floor_origin)?;
         fill(&floor.activate(floor_origin, VOLUME_SIZE)?)?;
 
-        let pool = engine.attach(&create(&engine, "engine", &plan.disk)?)?;
+        let pool = engine.attach(&create(&engine, "engine", disk)?)?;
         let origin = VolumeName::new("origin")?;
         pool.create_volume(&origin, VOLUME_SIZE)?;
         let view = pool.activate(&origin, VolumeAccess::ReadWrite)?;

@@ -1,35 +1,43 @@
 //! Every benchmark runs, on a real kernel, with a few rounds: it keeps working between two
 //! measurements. Times are not looked at.
 
-use anyhow::Result;
-use thinly_benches::{Plan, measure};
+use anyhow::{Context, Result};
+use thinly_benches::groups::ALL;
+use thinly_benches::results::Group;
+use thinly_benches::stage::{Extent, Stage};
 use thinly_tests::{Disks, csi_rate, gib};
 
-#[test]
-fn the_floor_benchmark_runs_and_no_operation_grows() -> Result<()> {
-    let disks = Disks::new(&[gib(2), gib(2)])?;
-    let report = measure(&Plan {
-        disk: disks[0].to_owned(),
-        floor_disk: disks[1].to_owned(),
-        rounds: 2,
-        volumes_few: 10,
-        volumes_many: 30,
-    })?;
-    assert_eq!(report.grown(), [""; 0], "\n{report}");
-    assert!(report.ratios.iter().all(|row| row.ratio.is_finite()), "\n{report}");
-    // What architecture and documentation promise of the two cheapest operations.
-    let cost = |name| {
-        let operation = report.growth.operations.iter().find(|operation| operation.name == name);
-        operation.map(|operation| (operation.many.journal_writes, operation.many.metadata_reads))
-    };
-    assert_eq!(cost("create"), Some((1, 0)), "\n{report}");
-    assert_eq!(cost("delete"), Some((1, 0)), "\n{report}");
+/// Runs one group, and looks whether it found figures and left its disks alone.
+fn once(name: &str) -> Result<Group> {
+    let entry = ALL.iter().find(|entry| entry.name == name).context("no such group")?;
+    let disks = Disks::new(&vec![gib(2); entry.disk_count])?;
+    let stage = Stage { disks: disks.paths().to_vec(), extent: Extent::Once };
+    let group = (entry.run)(&stage)?;
+    assert_eq!(group.failures, [""; 0], "\n{group}");
+    assert!(!group.goals.is_empty(), "\n{group}");
+    assert!(group.goals.iter().all(|goal| goal.figure.is_finite()), "\n{group}");
+    for table in &group.tables {
+        assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "\n{group}");
+    }
     for disk in disks.paths() {
         let holders = std::fs::read_dir(format!(
             "/sys/class/block/{}/holders",
             disk.file_name().unwrap_or_default().display()
         ))?;
-        assert_eq!(holders.count(), 0, "both pools are taken off their disks");
+        assert_eq!(holders.count(), 0, "{name} takes everything off its disks");
+    }
+    Ok(group)
+}
+
+#[test]
+fn costs_are_measured_and_none_grows() -> Result<()> {
+    let group = once("costs")?;
+    // What architecture and documentation promise of the two cheapest operations: one journal
+    // write and no read of metadata, with few volumes and with many.
+    let growth = &group.tables[1];
+    for name in ["create", "delete"] {
+        let row = growth.rows.iter().find(|row| row[0] == name).context("no such operation")?;
+        assert_eq!([&row[2], &row[4], &row[7], &row[9]], ["1", "0", "1", "0"], "\n{group}");
     }
     Ok(())
 }

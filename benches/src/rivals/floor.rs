@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use thinly_engine::aligned::AlignedBuffer;
 use thinly_engine::block_device::{Access, BlockDevice, DeviceNumber};
-use thinly_engine::dm::{Control, Dm, DmName, PoolMessage, SuspendOptions};
+use thinly_engine::dm::{Control, Dm, DmName, PoolMessage, SuspendOptions, ThinPoolStatus};
 use thinly_engine::metadata::prove_devices;
 use thinly_engine::plan::{DeviceNames, thin_table};
 use thinly_engine::units::{Bytes, ThinId};
@@ -41,7 +41,7 @@ pub struct Floor {
 pub struct SnapshotTimes {
     /// From before the suspend to after the resume.
     pub window: Duration,
-    /// That, the reads that prove the snapshot, and one durable write.
+    /// That, the status, the reads that prove the snapshot, and one durable write.
     pub whole: Duration,
 }
 
@@ -71,14 +71,17 @@ impl Floor {
         Ok(id)
     }
 
-    /// Makes a thin; the kernel commits before it answers.
+    /// Makes a thin. The kernel commits before it answers, and throws the commit's result away: only
+    /// the status shows that one was lost, so nobody can leave it out who promises durability.
     pub fn create_thin(&self, id: ThinId) -> Result<()> {
-        self.send(PoolMessage::CreateThin(id))
+        self.send(PoolMessage::CreateThin(id))?;
+        self.check_status()
     }
 
-    /// Frees a thin; the kernel commits before it answers.
+    /// Frees a thin; committed and looked at as a new one.
     pub fn delete(&self, id: ThinId) -> Result<()> {
-        self.send(PoolMessage::Delete(id))
+        self.send(PoolMessage::Delete(id))?;
+        self.check_status()
     }
 
     /// Makes the device of a thin.
@@ -115,6 +118,7 @@ impl Floor {
         self.control.resume(&name)?;
         let window = began.elapsed();
         made?;
+        self.check_status()?;
         let proof = prove_devices(&self.metadata, &[id])?;
         self.write_record()?;
         let whole = began.elapsed();
@@ -128,6 +132,14 @@ impl Floor {
         let place = self.records_written % records * RECORD_BYTES as u64;
         self.records_written += 1;
         Ok(self.data.write_at(self.data.size().get() - RECORDS_BYTES + place, &self.record)?)
+    }
+
+    fn check_status(&self) -> Result<()> {
+        let status = self.control.status(&self.names.pool_device, false)?;
+        let status = status.first().context("the bare pool has no status")?.thin_pool()?;
+        let serves = matches!(&status, ThinPoolStatus::Working(usage) if usage.takes_messages());
+        ensure!(serves, "the bare pool went out of service: {status:?}");
+        Ok(())
     }
 
     fn send(&self, message: PoolMessage) -> Result<()> {

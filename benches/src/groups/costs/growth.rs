@@ -1,16 +1,15 @@
 //! What an operation costs with few volumes and with many: it must be the same.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::metadata::prove_device;
 use thinly_engine::pool::{Counters, Pool, VolumeAccess};
 use thinly_engine::units::ThinId;
 
 use crate::bed::{Bed, VOLUME_SIZE};
+use crate::results::{Group, Table};
 use crate::samples::Samples;
 
 /// Passes over all operations at one size. The middle one counts: a checkpoint that happens to fall
@@ -21,44 +20,45 @@ const PASSES: usize = 5;
 const SUPERBLOCK_READS: u64 = 2;
 
 /// What one operation costs, without its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Step {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step {
     /// Ioctls.
-    pub ioctls: u64,
+    ioctls: u64,
     /// Durable writes of the journal.
-    pub journal_writes: u64,
+    journal_writes: u64,
     /// Their bytes.
-    pub journal_bytes: u64,
+    journal_bytes: u64,
     /// Reads of the metadata device.
-    pub metadata_reads: u64,
+    metadata_reads: u64,
     /// The time in microseconds; it says nothing where it is not read beside a floor.
-    pub time_us: u128,
+    time_us: u128,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Step {
+    fn cells(&self) -> [String; 5] {
         let Self { ioctls, journal_writes, journal_bytes, metadata_reads, time_us } = self;
-        let reads = metadata_reads;
-        write!(f, "{ioctls:>6} {journal_writes:>6} {journal_bytes:>6} {reads:>6} {time_us:>9}")
+        let counts = [ioctls, journal_writes, journal_bytes, metadata_reads].map(u64::to_string);
+        let [ioctls, writes, bytes, reads] = counts;
+        [ioctls, writes, bytes, reads, time_us.to_string()]
     }
 }
 
 /// One operation at both sizes.
-#[derive(Debug, Clone, Serialize)]
-pub struct OperationGrowth {
+#[derive(Debug, Clone)]
+struct OperationGrowth {
     /// The operation.
-    pub name: &'static str,
+    name: &'static str,
     /// With few volumes.
-    pub few: Step,
+    few: Step,
     /// With many.
-    pub many: Step,
+    many: Step,
     /// Reads that the deeper device tree explains.
-    pub reads_allowed: u64,
+    reads_allowed: u64,
 }
 
 impl OperationGrowth {
     /// Whether the operation costs the same.
-    pub fn is_constant(&self) -> bool {
+    fn is_constant(&self) -> bool {
         let Self { few, many, .. } = self;
         many.ioctls == few.ioctls
             && many.journal_writes == few.journal_writes
@@ -68,22 +68,57 @@ impl OperationGrowth {
 }
 
 /// All operations at both sizes.
-#[derive(Debug, Clone, Serialize)]
-pub struct Growth {
+#[derive(Debug, Clone)]
+struct Growth {
     /// Volumes that had a thin id at the first size.
-    pub volumes_few: usize,
+    volumes_few: usize,
     /// Volumes that had a thin id at the second size.
-    pub volumes_many: usize,
+    volumes_many: usize,
     /// Blocks from the root of the device tree to a leaf, at the first size.
-    pub tree_depth_few: u64,
+    tree_depth_few: u64,
     /// The same at the second size.
-    pub tree_depth_many: u64,
+    tree_depth_many: u64,
     /// The operations.
-    pub operations: Vec<OperationGrowth>,
+    operations: Vec<OperationGrowth>,
 }
 
 /// Counts every operation at both sizes.
-pub(crate) fn growth(bed: &Bed, volumes_few: usize, volumes_many: usize) -> Result<Growth> {
+pub(super) fn growth(
+    bed: &Bed,
+    volumes_few: usize,
+    volumes_many: usize,
+    group: &mut Group,
+) -> Result<()> {
+    let growth = count(bed, volumes_few, volumes_many)?;
+    for operation in &growth.operations {
+        if !operation.is_constant() {
+            group.failures.push(format!("dearer with more volumes: {}", operation.name));
+        }
+    }
+    group.tables.push(growth.table());
+    Ok(())
+}
+
+impl Growth {
+    fn table(&self) -> Table {
+        let Self { volumes_few, volumes_many, tree_depth_few, tree_depth_many, .. } = self;
+        let title = format!(
+            "With {volumes_few} volumes (device tree {tree_depth_few} deep) and with {volumes_many} \
+             ({tree_depth_many} deep): ioctls, journal writes and their bytes, reads of metadata, us"
+        );
+        let step = ["ioctls", "writes", "bytes", "reads", "us"];
+        let columns: Vec<&str> = ["operation"].into_iter().chain(step).chain(step).collect();
+        let mut table = Table::new(title, &columns);
+        for operation in &self.operations {
+            let name = operation.name.to_owned();
+            let cells = operation.few.cells().into_iter().chain(operation.many.cells());
+            table.row(std::iter::once(name).chain(cells));
+        }
+        table
+    }
+}
+
+fn count(bed: &Bed, volumes_few: usize, volumes_many: usize) -> Result<Growth> {
     populate(bed, volumes_few)?;
     let tree_depth_few = tree_depth(bed)?;
     let few = costs(bed)?;

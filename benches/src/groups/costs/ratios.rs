@@ -1,41 +1,22 @@
 //! The engine against the bare floor: one operation of each, in turns.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::VolumeAccess;
 
 use crate::bed::{Bed, VOLUME_SIZE};
-use crate::report::Ratio;
-use crate::samples::{Samples, timed};
+use crate::pair::{Pair, in_turn};
+use crate::results::{Bound, Group};
+use crate::samples::timed;
 
 /// Rounds that are not counted: the first freeze locks the process's memory, the first activation
 /// fills the kernel's caches.
 const WARM_UP_ROUNDS: usize = 3;
 
-/// One operation of both.
-#[derive(Debug, Default)]
-struct Pair {
-    ours: Samples,
-    bare: Samples,
-}
-
-impl Pair {
-    fn push(&mut self, ours: Duration, bare: Duration) {
-        self.ours.push(ours);
-        self.bare.push(bare);
-    }
-
-    fn ratio(&self, name: &'static str, against: &'static str, goal: Option<f64>) -> Ratio {
-        Ratio::new(name, against, &self.ours, &self.bare, goal)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Rounds {
     create: Pair,
-    first_activation: Pair,
+    create_and_activate: Pair,
     deactivate: Pair,
     activate: Pair,
     window: Pair,
@@ -45,7 +26,7 @@ struct Rounds {
 }
 
 /// Measures every operation `count` times.
-pub(crate) fn ratios(bed: &mut Bed, count: usize) -> Result<Vec<Ratio>> {
+pub(super) fn ratios(bed: &mut Bed, count: usize, group: &mut Group) -> Result<()> {
     let mut warm_up = Rounds::default();
     for turn in 0..WARM_UP_ROUNDS {
         warm_up.round(bed, turn).context("in a round that is not counted")?;
@@ -54,34 +35,28 @@ pub(crate) fn ratios(bed: &mut Bed, count: usize) -> Result<Vec<Ratio>> {
     for turn in 0..count {
         rounds.round(bed, turn).with_context(|| format!("in round {turn}"))?;
     }
-    Ok(rounds.ratios())
+    rounds.tell(group, count);
+    Ok(())
 }
 
 impl Rounds {
-    fn ratios(&self) -> Vec<Ratio> {
-        let activation = "create + load + resume";
-        vec![
-            self.create.ratio("create, durable", "create_thin", Some(1.0)),
-            self.window.ratio(
-                "snapshot, frozen window",
-                "suspend + create_snap + resume",
-                Some(1.2),
-            ),
-            self.snapshot.ratio(
-                "snapshot of an active idle origin",
-                "the window + proof reads + 4 KiB O_DSYNC",
-                Some(1.2),
-            ),
-            self.activate.ratio("activate", activation, Some(1.3)),
-            self.first_activation.ratio(
-                "first activation",
-                "create_thin + create + load + resume",
-                None,
-            ),
-            self.deactivate.ratio("deactivate", "remove", None),
-            self.delete.ratio("delete, durable", "delete", None),
-            self.reap.ratio("reap of an empty volume", "delete", None),
-        ]
+    fn tell(&self, group: &mut Group, rounds: usize) {
+        let mut table = Pair::table(format!("{rounds} rounds in turns, microseconds"));
+        let mut tell = |pair: &Pair, name: &str, rival: &str, bound: Bound| {
+            pair.tell(group, &mut table, name, rival, bound);
+        };
+        tell(&self.create, "create, durable", "create_thin + status", Bound::AtMost(0.5));
+        let window = "suspend + create_snap + resume";
+        tell(&self.window, "snapshot, frozen window", window, Bound::AtMost(1.1));
+        let whole = "the window + status and proof reads + 4 KiB O_DSYNC";
+        tell(&self.snapshot, "snapshot of an active idle origin", whole, Bound::AtMost(1.1));
+        tell(&self.activate, "activate", "create + load + resume", Bound::AtMost(1.3));
+        let first = "create_thin + status + create + load + resume";
+        tell(&self.create_and_activate, "create and activate", first, Bound::AtMost(1.3));
+        tell(&self.deactivate, "deactivate", "remove", Bound::Shown);
+        tell(&self.delete, "delete, durable", "delete + status", Bound::Shown);
+        tell(&self.reap, "reap of an empty volume", "delete + status", Bound::Shown);
+        group.tables.push(table);
     }
 
     /// One round leaves both pools with the volumes that they had before.
@@ -95,13 +70,17 @@ impl Rounds {
         let ours = || pool.create_volume(&name, VOLUME_SIZE).context("creating a volume");
         let bare = || floor.create_thin(blank);
         self.create.push_turn(ours_first, ours, bare)?;
+        pool.delete(&name)?;
 
-        let ours = || pool.activate(&name, VolumeAccess::ReadWrite).context("activating");
+        let ours = || {
+            pool.create_volume(&name, VOLUME_SIZE).context("creating a volume")?;
+            pool.activate(&name, VolumeAccess::ReadWrite).context("activating")
+        };
         let bare = || {
             floor.create_thin(id)?;
             floor.activate(id, VOLUME_SIZE)
         };
-        self.first_activation.push_turn(ours_first, ours, bare)?;
+        self.create_and_activate.push_turn(ours_first, ours, bare)?;
 
         let ours = || pool.deactivate(&name).context("deactivating");
         self.deactivate.push_turn(ours_first, ours, || floor.deactivate(id))?;
@@ -140,34 +119,4 @@ impl Rounds {
         bed.pool.reap(&mut |_| {})?;
         bed.floor.delete(id)
     }
-}
-
-impl Pair {
-    fn push_turn<A, B>(
-        &mut self,
-        ours_first: bool,
-        ours: impl FnOnce() -> Result<A>,
-        bare: impl FnOnce() -> Result<B>,
-    ) -> Result<()> {
-        let (_, ours, _, bare) = in_turn(ours_first, || timed(ours), || timed(bare))?;
-        self.push(ours, bare);
-        Ok(())
-    }
-}
-
-/// Runs both, one after the other. Who goes first changes from round to round, so that neither
-/// always finds what the other left behind.
-fn in_turn<A, B>(
-    ours_first: bool,
-    ours: impl FnOnce() -> Result<(A, Duration)>,
-    bare: impl FnOnce() -> Result<(B, Duration)>,
-) -> Result<(A, Duration, B, Duration)> {
-    if ours_first {
-        let (a, ours) = ours()?;
-        let (b, bare) = bare()?;
-        return Ok((a, ours, b, bare));
-    }
-    let (b, bare) = bare()?;
-    let (a, ours) = ours()?;
-    Ok((a, ours, b, bare))
 }
