@@ -8,8 +8,11 @@
 pub mod accounting;
 mod bed;
 pub mod groups;
+pub mod instructions;
 pub mod machine;
+pub mod micro;
 pub mod pair;
+pub mod report;
 pub mod results;
 pub mod rivals;
 mod samples;

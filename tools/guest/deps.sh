@@ -26,6 +26,7 @@ needed=(
     xorriso:xorriso
     cryptsetup:cryptsetup-bin
     thin_restore:thin-provisioning-tools
+    valgrind:valgrind
 )
 missing=()
 for entry in "${needed[@]}"; do

@@ -89,7 +89,7 @@ impl Clock {
 }
 
 #[allow(clippy::disallowed_methods, reason = "what is compared are programs")]
-pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub(crate) use self::child::command;
 use self::child::{Clock, tool};
 pub use self::child::{Measured, measure_child};
 use self::comparison::COMPARISONS;

@@ -2,13 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use thinly_benches::groups::{ALL, Entry};
+use thinly_benches::instructions;
 use thinly_benches::machine::Machine;
+use thinly_benches::report;
 use thinly_benches::results::Run;
 use thinly_benches::stage::{Extent, Stage};
 
@@ -36,6 +38,27 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Write the documentation of runs: its figures, its pictures.
+    Report {
+        /// What `run --json` wrote.
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// The directory of the documentation.
+        #[arg(long, default_value = "docs")]
+        docs: PathBuf,
+    },
+    /// Count instructions of small pieces under callgrind, beside the accepted numbers.
+    Instructions {
+        /// The accepted numbers.
+        #[arg(default_value = "benches/instructions.json")]
+        accepted: PathBuf,
+        /// Write the file anew from what is counted now.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Run one piece (what callgrind looks at).
+    #[command(hide = true)]
+    Perform { name: String, runs: u64, directory: PathBuf },
     /// Say what is measured.
     List,
 }
@@ -43,6 +66,21 @@ enum Action {
 fn main() -> Result<ExitCode> {
     match Arguments::parse().action {
         Action::Run { disks, groups, extent, json } => run(disks, &groups, extent, json),
+        Action::Report { results, docs } => {
+            let read = |file: &PathBuf| -> Result<Run> {
+                let text = fs::read_to_string(file)?;
+                serde_json::from_str(&text).map_err(Into::into)
+            };
+            let read = |file| read(file).with_context(|| format!("reading {}", file.display()));
+            let runs: Vec<Run> = results.iter().map(read).collect::<Result<_>>()?;
+            report::write(&runs, &docs)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Instructions { accepted, accept } => count(&accepted, accept),
+        Action::Perform { name, runs, directory } => {
+            instructions::perform(&name, runs, &directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Action::List => {
             for Entry { name, about, disk_count, .. } in ALL {
                 println!("{name:<16} {about} ({disk_count} disks)");
@@ -50,6 +88,19 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn count(accepted: &Path, accept: bool) -> Result<ExitCode> {
+    let counted = instructions::count(&std::env::current_exe()?)?;
+    if accept {
+        let text = serde_json::to_string_pretty(&counted)? + "\n";
+        fs::write(accepted, text).with_context(|| format!("writing {}", accepted.display()))?;
+    }
+    let text = fs::read_to_string(accepted)
+        .with_context(|| format!("reading the accepted numbers in {}", accepted.display()))?;
+    let group = instructions::compare(&counted, &serde_json::from_str(&text)?);
+    println!("{group}");
+    Ok(if group.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn picked(names: &[String]) -> Result<Vec<Entry>> {

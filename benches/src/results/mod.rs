@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 
+pub(crate) use text::number;
+
 /// A run: the machine, and what every group found on it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {

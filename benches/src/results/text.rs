@@ -70,7 +70,7 @@ impl fmt::Display for Table {
 }
 
 /// Three digits that count, and no more than two behind the point.
-pub(super) fn number(figure: f64) -> String {
+pub(crate) fn number(figure: f64) -> String {
     let decimals = match figure.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
