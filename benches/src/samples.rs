@@ -24,6 +24,11 @@ impl Samples {
         self.quantile(9)
     }
 
+    /// The greatest value.
+    pub fn longest(&self) -> Option<Duration> {
+        self.0.iter().max().copied()
+    }
+
     fn quantile(&self, tenths: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();

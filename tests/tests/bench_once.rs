@@ -43,6 +43,16 @@ fn costs_are_measured_and_none_grows() -> Result<()> {
 }
 
 #[test]
+fn opening_is_measured() -> Result<()> {
+    once("open").map(drop)
+}
+
+#[test]
+fn a_large_catalogue_is_measured() -> Result<()> {
+    once("catalogue").map(drop)
+}
+
+#[test]
 fn the_csi_benchmark_runs() -> Result<()> {
     let disks = Disks::new(&[gib(2), gib(2), gib(2)])?;
     let report = csi_rate::measure(&csi_rate::Plan {

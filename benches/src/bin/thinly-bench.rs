@@ -25,8 +25,7 @@ struct Arguments {
 enum Action {
     /// Measure. Everything on the disks is overwritten; a disk that carries a signature is refused.
     Run {
-        /// Empty disks of one kind and size.
-        #[arg(required = true)]
+        /// Empty disks of one kind and size; without any, the groups that need none are run.
         disks: Vec<PathBuf>,
         /// Only these groups, in this order; see `list`.
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -103,9 +102,10 @@ fn count(accepted: &Path, accept: bool) -> Result<ExitCode> {
     Ok(if group.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn picked(names: &[String]) -> Result<Vec<Entry>> {
+fn picked(names: &[String], disk_count: usize) -> Result<Vec<Entry>> {
     if names.is_empty() {
-        return Ok(ALL.to_vec());
+        let fits = |entry: &&Entry| (entry.disk_count == 0) == (disk_count == 0);
+        return Ok(ALL.iter().filter(fits).copied().collect());
     }
     let find = |name: &String| ALL.iter().find(|entry| entry.name == name).copied();
     names
@@ -120,7 +120,7 @@ fn run(
     extent: Extent,
     json: Option<PathBuf>,
 ) -> Result<ExitCode> {
-    let entries = picked(names)?;
+    let entries = picked(names, disks.len())?;
     let needed = entries.iter().map(|entry| entry.disk_count).max().unwrap_or_default();
     if needed > disks.len() {
         bail!("{needed} empty disks are needed, {} were given", disks.len());

@@ -1,7 +1,9 @@
 //! The groups of measurements: each takes empty disks, and gives them back empty.
 #![forbid(unsafe_code)]
 
+mod catalogue;
 mod costs;
+mod open;
 
 use anyhow::Result;
 
@@ -22,9 +24,23 @@ pub struct Entry {
 }
 
 /// All groups, in the order in which they run.
-pub const ALL: &[Entry] = &[Entry {
-    name: "costs",
-    about: "each operation against bare ioctls; with few volumes and many",
-    disk_count: 2,
-    run: costs::costs,
-}];
+pub const ALL: &[Entry] = &[
+    Entry {
+        name: "costs",
+        about: "each operation against bare ioctls; with few volumes and many",
+        disk_count: 2,
+        run: costs::costs,
+    },
+    Entry {
+        name: "open",
+        about: "taking over a pool with up to 100,000 volumes; creates beside a checkpoint",
+        disk_count: 1,
+        run: open::open,
+    },
+    Entry {
+        name: "catalogue",
+        about: "processor time and memory of a large catalogue, without a kernel",
+        disk_count: 0,
+        run: catalogue::catalogue,
+    },
+];
