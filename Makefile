@@ -23,9 +23,6 @@ KERNEL ?= 6.12
 export KERNEL
 # The fresh disks of `make vm`.
 DISKS ?= 10G 10G
-# How often `make bench` times each operation, and how many volumes must not matter.
-ROUNDS ?= 80
-VOLUMES ?= 2000
 # `make powercut`: operations picked by chance, which ones, and pools that are opened.
 STEPS ?= 900
 SEED ?= 1
@@ -39,7 +36,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash soak mutants bench bench-accounting lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash soak mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -66,8 +63,9 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, documentation, kernel
+test: ## every test: native, instructions, documentation, kernel
 	@$(MAKE) --no-print-directory test-native
+	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-kernel
@@ -78,6 +76,10 @@ test-native: deps ## the tests that need no particular kernel
 	else \
 		cargo test --workspace --exclude thinly-tests --lib --bins --tests; \
 	fi
+
+test-instructions: deps ## the hot path needs no more instructions than were accepted
+	@cargo build --quiet --release --package thinly-benches --bin thinly-bench
+	@$(RELEASE)/thinly-bench instructions
 
 test-doc: ## the examples in the documentation
 	cargo test --workspace --doc
@@ -112,13 +114,22 @@ powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SE
 	@GUEST='$(GUEST)' POWERCUT='$(DEBUG)/thinly-powercut' STEPS='$(STEPS)' SEED='$(SEED)' OPENS='$(OPENS)' \
 		tools/powercut/run.sh
 
-bench: deps runner ## the engine against bare ioctls in the guest; ROUNDS=80 VOLUMES=2000 DISKS='10G 10G'
-	cargo build --release --package thinly-benches
-	cargo build --release --package thinly-csi --package thinly-tests --bin thinly-csi --bin thinly-csi-rate
-	@DISKS='$(DISKS) 10G 10G 10G' $(GUEST) run --log --timeout 2400 --bin $(RELEASE)/thinly-bench \
-		--bin $(RELEASE)/thinly-csi --bin $(RELEASE)/thinly-csi-rate -- \
-		'set -- $$DISKS; thinly-bench run "$$1" "$$2" --json /tmp/results && \
-		thinly-csi-rate "$$3" "$$4" "$$5" --rounds $(ROUNDS) --volumes 10,$(VOLUMES)'
+bench: bench-build ## the hot path against the kernel's floor and every rival, in the guest; writes docs/benchmarks.md; G=groups
+	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=full GROUPS_WANTED='$(G)' tools/bench/run.sh
+
+bench-quick: bench-build ## the same in a few minutes, for a first look; writes nothing
+	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=quick GROUPS_WANTED='$(G)' tools/bench/run.sh
+
+bench-micro: ## pieces of the hot path that need no kernel, timed by criterion
+	cargo bench --package thinly-benches --bench micro
+
+bench-accept: deps ## takes the instruction counts of now for those that test-instructions holds
+	@cargo build --quiet --release --package thinly-benches --bin thinly-bench
+	@$(RELEASE)/thinly-bench instructions --accept
+
+bench-build: deps runner
+	@cargo build --quiet --release --package thinly-benches --bin thinly-bench
+	@cargo build --quiet --release --package thinly-csi --package thinly-tests --bin thinly-csi --bin thinly-csi-rate
 
 bench-accounting: deps ## reading metadata against thin-provisioning-tools, on this host; SCRATCH=dir RUNS=5
 	cargo build --release --package thinly --bin thinly

@@ -74,7 +74,7 @@ impl Bed {
 }
 
 /// Makes a pool on one disk, and leaves it open without a writer.
-pub(crate) fn create(engine: &Engine, purpose: &str, disk: &Path) -> Result<String> {
+pub fn create(engine: &Engine, purpose: &str, disk: &Path) -> Result<String> {
     let name = format!("bench-{purpose}-{}", Uuid::new_v4().simple());
     let devices: Vec<PathBuf> = vec![disk.to_owned()];
     engine.create_pool(&CreatePool {

@@ -15,9 +15,11 @@ pub mod pair;
 pub mod report;
 pub mod results;
 pub mod rivals;
+pub mod runner;
 mod samples;
 pub mod stage;
 mod timing;
 
+pub use bed::create as create_pool;
 pub use samples::{Samples, timed};
 pub use timing::TimingDm;

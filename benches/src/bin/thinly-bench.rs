@@ -5,14 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use thinly_benches::groups::{ALL, Entry};
 use thinly_benches::instructions;
-use thinly_benches::machine::Machine;
 use thinly_benches::report;
 use thinly_benches::results::Run;
-use thinly_benches::stage::{Extent, Stage};
+use thinly_benches::runner::{Request, run};
 
 /// What the engine costs, beside the bare kernel and beside others.
 #[derive(Debug, Parser)]
@@ -25,21 +24,12 @@ struct Arguments {
 enum Action {
     /// Measure. Everything on the disks is overwritten; a disk that carries a signature is refused.
     Run {
-        /// Empty disks of one kind and size; without any, the groups that need none are run.
-        disks: Vec<PathBuf>,
-        /// Only these groups, in this order; see `list`.
-        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-        groups: Vec<String>,
-        /// How much: `once` shows that it works, `quick` takes minutes.
-        #[arg(long, value_enum, default_value = "full")]
-        extent: Extent,
-        /// Write the results to this file instead of standard output.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+        #[command(flatten)]
+        request: Request,
     },
     /// Write the documentation of runs: its figures, its pictures.
     Report {
-        /// What `run --json` wrote.
+        /// What `run` wrote.
         #[arg(required = true)]
         results: Vec<PathBuf>,
         /// The directory of the documentation.
@@ -64,14 +54,19 @@ enum Action {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().action {
-        Action::Run { disks, groups, extent, json } => run(disks, &groups, extent, json),
+        Action::Run { request } => {
+            Ok(if run(ALL, &request)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Action::Report { results, docs } => {
-            let read = |file: &PathBuf| -> Result<Run> {
-                let text = fs::read_to_string(file)?;
-                serde_json::from_str(&text).map_err(Into::into)
-            };
-            let read = |file| read(file).with_context(|| format!("reading {}", file.display()));
-            let runs: Vec<Run> = results.iter().map(read).collect::<Result<_>>()?;
+            let mut runs = Vec::new();
+            for file in &results {
+                let reading = || format!("reading {}", file.display());
+                let text = fs::read_to_string(file).with_context(reading)?;
+                // Several runs may have written to one file, one after the other.
+                for run in serde_json::Deserializer::from_str(&text).into_iter::<Run>() {
+                    runs.push(run.with_context(reading)?);
+                }
+            }
             report::write(&runs, &docs)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -100,46 +95,4 @@ fn count(accepted: &Path, accept: bool) -> Result<ExitCode> {
     let group = instructions::compare(&counted, &serde_json::from_str(&text)?);
     println!("{group}");
     Ok(if group.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn picked(names: &[String], disk_count: usize) -> Result<Vec<Entry>> {
-    if names.is_empty() {
-        let fits = |entry: &&Entry| (entry.disk_count == 0) == (disk_count == 0);
-        return Ok(ALL.iter().filter(fits).copied().collect());
-    }
-    let find = |name: &String| ALL.iter().find(|entry| entry.name == name).copied();
-    names
-        .iter()
-        .map(|name| find(name).with_context(|| format!("there is no group {name:?}; see list")))
-        .collect()
-}
-
-fn run(
-    disks: Vec<PathBuf>,
-    names: &[String],
-    extent: Extent,
-    json: Option<PathBuf>,
-) -> Result<ExitCode> {
-    let entries = picked(names, disks.len())?;
-    let needed = entries.iter().map(|entry| entry.disk_count).max().unwrap_or_default();
-    if needed > disks.len() {
-        bail!("{needed} empty disks are needed, {} were given", disks.len());
-    }
-    let machine = Machine::look(&disks)?;
-    let stage = Stage { disks, extent };
-    let mut run = Run { machine, groups: Vec::new() };
-    for entry in entries {
-        let group = (entry.run)(&stage).with_context(|| format!("in group {}", entry.name))?;
-        eprintln!("{group}");
-        run.groups.push(group);
-    }
-    let text = serde_json::to_string_pretty(&run)? + "\n";
-    match json {
-        Some(file) => {
-            fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-        }
-        None => print!("{text}"),
-    }
-    let has_failed = run.groups.iter().any(|group| !group.failures.is_empty());
-    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,83 +1,85 @@
 //! One call at a time.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use thinly_benches::results::{Bound, Group, Table};
 use thinly_benches::{Samples, timed};
-use thinly_csi_wire::volume_capability::access_mode::Mode;
 
-use super::{Sides, engine_bytes, engine_name, volume_bytes};
-use crate::csi::mount;
+use super::sides::{ORIGINS, Operation, Sides};
 
-/// Medians with a number of volumes.
-#[derive(Debug, Clone, Copy)]
-pub struct Single {
-    /// How many volumes each pool holds.
-    pub volumes: usize,
-    /// A `CreateVolume` over the socket.
-    pub call: Duration,
-    /// An empty call: `Probe`.
-    pub probe: Duration,
-    /// The engine's create, in this process.
-    pub engine: Duration,
+/// The most that a call may take of the sum of its parts.
+const GOAL: f64 = 1.2;
+
+/// Rounds that are not counted.
+const WARM_UP: usize = 3;
+
+#[derive(Default)]
+struct Times {
+    call: Samples,
+    engine: Samples,
 }
 
-impl Single {
-    /// The call against the sum of its parts.
-    pub fn ratio(&self) -> f64 {
-        self.call.as_secs_f64() / (self.probe + self.engine).as_secs_f64()
-    }
+pub(super) fn table() -> Table {
+    Table::new(
+        "Medians of one call at a time, ms",
+        &["call", "volumes", "call", "p90", "Probe", "engine", "ratio"],
+    )
 }
 
-impl fmt::Display for Single {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1e3;
-        write!(
-            f,
-            "CreateVolume, {:>5} volumes: {:>7.2} ms; Probe {:.2} ms + engine {:.2} ms; ratio {:.2}",
-            self.volumes,
-            millis(self.call),
-            millis(self.probe),
-            millis(self.engine),
-            self.ratio()
-        )
-    }
-}
-
-/// Makes volumes that stay, on both sides.
-pub(super) fn fill(sides: &Sides, count: usize) -> Result<()> {
-    let capability = mount("ext4", Mode::SingleNodeWriter);
-    for _ in 0..count {
-        let name = sides.name();
-        sides.client.volume(&name, volume_bytes(), &capability)?;
-        sides.pool.create_volume(&engine_name(&name)?, engine_bytes())?;
-    }
-    Ok(())
-}
-
-/// The three take turns, so that what drifts on the host meets all alike.
-pub(super) fn measure(sides: &Sides, volumes: usize, rounds: usize) -> Result<Single> {
-    let capability = mount("ext4", Mode::SingleNodeWriter);
-    let (mut call, mut probe, mut engine) =
-        (Samples::default(), Samples::default(), Samples::default());
-    let warm_up = rounds.min(3);
-    for round in 0..rounds + warm_up {
-        let name = sides.name();
+/// All take turns, so that what drifts on the host meets all alike.
+pub(super) fn measure(
+    sides: &Sides,
+    rounds: usize,
+    group: &mut Group,
+    table: &mut Table,
+) -> Result<()> {
+    let mut probe = Samples::default();
+    let mut times = Operation::ALL.map(|_| Times::default());
+    for round in 0..rounds + WARM_UP {
         let (ready, probed) = timed(|| Ok(sides.client.is_ready()))?;
         ensure!(ready, "the driver is not ready any more");
-        let (volume, called) =
-            timed(|| Ok(sides.client.volume(&name, volume_bytes(), &capability)?))?;
-        let of_engine = engine_name(&name)?;
-        let (_, created) = timed(|| Ok(sides.pool.create_volume(&of_engine, engine_bytes())?))?;
-        sides.client.delete_volume(&volume.volume_id)?;
-        sides.pool.delete(&of_engine)?;
-        if round >= warm_up {
-            call.push(called);
-            probe.push(probed);
-            engine.push(created);
+        let (id, created) = timed(|| sides.create_by_call())?;
+        let (name, created_by_engine) = timed(|| sides.create_by_engine())?;
+        let origin = round % ORIGINS;
+        let ((), copied) = timed(|| sides.snapshot_by_call(origin))?;
+        let ((), copied_by_engine) = timed(|| sides.snapshot_by_engine(origin))?;
+        let ((), deleted) = timed(|| sides.delete_by_call(&id))?;
+        let ((), deleted_by_engine) = timed(|| sides.delete_by_engine(&name))?;
+        if round < WARM_UP {
+            continue;
+        }
+        probe.push(probed);
+        let pairs = [
+            (created, created_by_engine),
+            (copied, copied_by_engine),
+            (deleted, deleted_by_engine),
+        ];
+        for (times, (call, engine)) in times.iter_mut().zip(pairs) {
+            times.call.push(call);
+            times.engine.push(engine);
         }
     }
-    let (call, probe, engine) = (call.median(), probe.median(), engine.median());
-    Ok(Single { volumes, call, probe, engine })
+    let millis = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
+    for (operation, times) in Operation::ALL.into_iter().zip(&times) {
+        let (call, engine, probe) = (times.call.median(), times.engine.median(), probe.median());
+        let ratio = call.as_secs_f64() / (probe + engine).as_secs_f64();
+        let (name, volumes) = (operation.name(), sides.volumes);
+        table.row([
+            name.to_owned(),
+            volumes.to_string(),
+            millis(call),
+            millis(times.call.p90()),
+            millis(probe),
+            millis(engine),
+            format!("{ratio:.2}"),
+        ]);
+        let bound = match operation {
+            Operation::CreateVolume | Operation::CreateSnapshot => Bound::AtMost(GOAL),
+            Operation::DeleteVolume => Bound::Shown,
+        };
+        let what = format!("{name} with {volumes} volumes, against Probe + engine");
+        group.goal(what, ratio, "x", bound);
+    }
+    Ok(())
 }
