@@ -16,8 +16,9 @@ use crate::accounting::command;
 use crate::micro::{CASES, Case};
 use crate::results::{Bound, Group, Table};
 
-/// Compilers and C libraries of other releases differ by a few percent.
-pub const TOLERANCE: f64 = 0.05;
+/// A change elsewhere moves what the optimiser inlines, by up to five percent for a piece it never touched; other compilers and
+/// C libraries differ by as much.
+pub const TOLERANCE: f64 = 0.10;
 /// Runs of a piece: the first ones fill caches and tables.
 const RUNS_FEW: u64 = 5;
 const RUNS_MANY: u64 = 25;
@@ -98,7 +99,7 @@ pub fn compare(counted: &Counts, accepted: &Counts) -> Group {
 
 const TEXT: &str = "\
 Counted by callgrind, natively, so that the number is the same on a quiet machine and on a busy one. `make test` fails when
-a piece needs over 5 % more than the number in `benches/instructions.json`; `make bench-accept` writes the file anew.";
+a piece needs over 10 % more than the number in `benches/instructions.json`; `make bench-accept` writes the file anew.";
 
 #[cfg(test)]
 mod tests {
@@ -111,11 +112,11 @@ mod tests {
     #[test]
     fn only_what_grew_beyond_the_tolerance_fails() {
         let accepted = counts(&[("a", 1000), ("b", 1000), ("gone", 1)]);
-        let group = compare(&counts(&[("a", 1050), ("b", 1051), ("new", 1)]), &accepted);
+        let group = compare(&counts(&[("a", 1100), ("b", 1101), ("new", 1)]), &accepted);
         assert_eq!(
             group.failures,
             [
-                "b needs 1051 instructions, 1000 are accepted",
+                "b needs 1101 instructions, 1000 are accepted",
                 "new has no accepted number yet",
                 "gone is accepted and no case any more"
             ]

@@ -1,6 +1,8 @@
 //! One record, applied whole or refused whole.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::apply_error::ApplyError;
@@ -187,7 +189,7 @@ impl Catalogue {
         if !volume.is_snapshot() {
             self.volumes_bytes += u128::from(volume.size.get());
         }
-        self.volumes.insert(volume.uuid, volume);
+        self.volumes.insert(volume.uuid, Arc::new(volume));
     }
 
     fn remove(&mut self, uuid: Uuid) {
@@ -235,7 +237,7 @@ impl Catalogue {
         if let Some(volume) = self.volumes.get_mut(&uuid) {
             self.names.remove(&volume.name);
             self.names.insert(name.clone(), uuid);
-            volume.name = name;
+            Arc::make_mut(volume).name = name;
         }
     }
 
@@ -249,7 +251,7 @@ impl Catalogue {
 
     fn change(&mut self, uuid: Uuid, change: impl FnOnce(&mut Volume)) {
         if let Some(volume) = self.volumes.get_mut(&uuid) {
-            change(volume);
+            change(Arc::make_mut(volume));
         }
     }
 
@@ -258,7 +260,7 @@ impl Catalogue {
     }
 
     fn expect(&self, uuid: Uuid) -> Result<&Volume, ApplyError> {
-        self.volumes.get(&uuid).ok_or(ApplyError::NoVolume { uuid })
+        self.volume(uuid).ok_or(ApplyError::NoVolume { uuid })
     }
 
     fn check_name(&self, name: &VolumeName) -> Result<(), ApplyError> {

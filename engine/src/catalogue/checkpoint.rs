@@ -1,12 +1,20 @@
 //! The state as records, and records as the state.
 #![forbid(unsafe_code)]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use thiserror::Error;
+use uuid::Uuid;
 
 use super::apply::check_first_epoch;
 use super::apply_error::ApplyError;
-use super::record::{Record, RecordError};
+use super::provision::Provision;
+use super::record::{PoolDevice, PoolIdentity, Record, RecordError};
 use super::state::{Catalogue, Epoch};
+use super::volume::{TombstoneReason, Volume};
+use crate::layout::Segment;
+use crate::units::ThinId;
 
 /// A journal whose records do not add up to a state.
 #[derive(Debug, Error)]
@@ -33,31 +41,69 @@ pub enum ReplayError {
     Empty,
 }
 
-impl Catalogue {
+/// The state as it stood at one moment. Taking it copies a pointer for each volume, so that those
+/// who wait for the state's lock do not wait for a checkpoint; turning it into records needs no lock.
+#[derive(Debug)]
+pub struct Frozen {
+    pool: PoolIdentity,
+    devices: Vec<PoolDevice>,
+    segments: Vec<Segment>,
+    volumes: Vec<Arc<Volume>>,
+    provisions: Vec<(Uuid, Arc<Provision>)>,
+    tombstones: BTreeMap<ThinId, TombstoneReason>,
+    orphans: BTreeSet<ThinId>,
+    epoch: Epoch,
+}
+
+impl Frozen {
     /// The records that rebuild this state, in order. The epoch comes last, so that "the last
     /// record is `Released`" means the same in a checkpoint as in the log after it.
-    pub fn checkpoint(&self) -> Vec<Record> {
-        let mut records = vec![Record::PoolCreated(self.pool.clone())];
-        records.extend(self.devices.iter().cloned().map(Record::DeviceAdded));
-        if !self.segments.is_empty() {
-            records.push(Record::SegmentsAdded(self.segments.clone()));
-        }
-        records.extend(self.volumes().cloned().map(Record::Checkpointed));
-        records.extend(self.provisions().map(|(uuid, provision)| Record::Provisioned {
+    pub fn records(mut self) -> impl Iterator<Item = Record> {
+        // The order is no part of the state, but equal states are to give equal bytes.
+        self.volumes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        self.provisions.sort_unstable_by(|(_, a), (_, b)| a.key.cmp(&b.key));
+        let segments = (!self.segments.is_empty()).then_some(Record::SegmentsAdded(self.segments));
+        let volume = |volume: Arc<Volume>| Record::Checkpointed(Arc::unwrap_or_clone(volume));
+        let provision = |(uuid, provision)| Record::Provisioned {
             made: None,
-            provisions: vec![(uuid, provision.clone())],
-        }));
-        records.extend(
-            self.tombstones
-                .iter()
-                .map(|(&thin_id, &reason)| Record::Tombstoned { thin_id, reason }),
-        );
-        records.extend(self.orphans.iter().map(|&thin_id| Record::Orphaned { thin_id }));
-        records.push(match self.epoch {
+            provisions: vec![(uuid, Arc::unwrap_or_clone(provision))],
+        };
+        let tombstone = |(thin_id, reason)| Record::Tombstoned { thin_id, reason };
+        let last = match self.epoch {
             Epoch::Opened { epoch, from, to } => Record::Opened { epoch, from, to },
             Epoch::Released { epoch, transaction_id } => Record::Released { epoch, transaction_id },
-        });
-        records
+        };
+        std::iter::once(Record::PoolCreated(self.pool))
+            .chain(self.devices.into_iter().map(Record::DeviceAdded))
+            .chain(segments)
+            .chain(self.volumes.into_iter().map(volume))
+            .chain(self.provisions.into_iter().map(provision))
+            .chain(self.tombstones.into_iter().map(tombstone))
+            .chain(self.orphans.into_iter().map(|thin_id| Record::Orphaned { thin_id }))
+            .chain(std::iter::once(last))
+    }
+}
+
+impl Catalogue {
+    /// This state, to be written while it changes.
+    pub fn freeze(&self) -> Frozen {
+        let provision =
+            |(uuid, provision): (&Uuid, &Arc<Provision>)| (*uuid, Arc::clone(provision));
+        Frozen {
+            pool: self.pool.clone(),
+            devices: self.devices.clone(),
+            segments: self.segments.clone(),
+            volumes: self.volumes.values().cloned().collect(),
+            provisions: self.provisions.iter().map(provision).collect(),
+            tombstones: self.tombstones.clone(),
+            orphans: self.orphans.clone(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// The records that rebuild this state, in order; see [`Frozen::records`].
+    pub fn checkpoint(&self) -> Vec<Record> {
+        self.freeze().records().collect()
     }
 
     /// Rebuilds the state from a checkpoint and the log after it.

@@ -26,7 +26,7 @@ mod volume;
 mod golden;
 
 pub use apply_error::ApplyError;
-pub use checkpoint::ReplayError;
+pub use checkpoint::{Frozen, ReplayError};
 pub use handle::{DRIVER_NAME, ObjectId, ObjectIdError, ObjectKind, TOPOLOGY_KEY};
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};

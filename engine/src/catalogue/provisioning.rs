@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -51,7 +52,7 @@ impl Catalogue {
     pub(super) fn attach(&mut self, uuid: Uuid, provision: Provision) {
         self.detach(uuid);
         self.keys.insert(provision.key.clone(), uuid);
-        self.provisions.insert(uuid, provision);
+        self.provisions.insert(uuid, Arc::new(provision));
     }
 
     pub(super) fn detach(&mut self, uuid: Uuid) {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -65,13 +66,14 @@ pub struct Catalogue {
     pub(super) pool: PoolIdentity,
     pub(super) devices: Vec<PoolDevice>,
     pub(super) segments: Vec<Segment>,
-    pub(super) volumes: HashMap<Uuid, Volume>,
+    /// Shared with checkpoints that are being written.
+    pub(super) volumes: HashMap<Uuid, Arc<Volume>>,
     pub(super) names: BTreeMap<VolumeName, Uuid>,
     pub(super) owners: BTreeMap<ThinId, Uuid>,
     pub(super) tombstones: BTreeMap<ThinId, TombstoneReason>,
     pub(super) orphans: BTreeSet<ThinId>,
     pub(super) groups: HashMap<Uuid, BTreeSet<Uuid>>,
-    pub(super) provisions: HashMap<Uuid, Provision>,
+    pub(super) provisions: HashMap<Uuid, Arc<Provision>>,
     pub(super) keys: BTreeMap<ProvisionKey, Uuid>,
     /// The sizes of volumes and clones added up; wide, so that no records overflow it.
     pub(super) volumes_bytes: u128,
@@ -125,17 +127,17 @@ impl Catalogue {
 
     /// A volume or snapshot by its identity.
     pub fn volume(&self, uuid: Uuid) -> Option<&Volume> {
-        self.volumes.get(&uuid)
+        self.volumes.get(&uuid).map(Arc::as_ref)
     }
 
     /// A volume or snapshot by its name.
     pub fn find(&self, name: &VolumeName) -> Option<&Volume> {
-        self.names.get(name).and_then(|uuid| self.volumes.get(uuid))
+        self.names.get(name).and_then(|uuid| self.volume(*uuid))
     }
 
     /// All volumes and snapshots, by name.
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
-        self.names.values().filter_map(|uuid| self.volumes.get(uuid))
+        self.names.values().filter_map(|uuid| self.volume(*uuid))
     }
 
     /// How many volumes and snapshots there are.
@@ -146,12 +148,12 @@ impl Catalogue {
     /// The members of a group of snapshots that are still there.
     pub fn group_members(&self, group: Uuid) -> impl Iterator<Item = &Volume> {
         let members = self.groups.get(&group).into_iter().flatten();
-        members.filter_map(|uuid| self.volumes.get(uuid))
+        members.filter_map(|uuid| self.volume(*uuid))
     }
 
     /// What an orchestrator asked for when it had this volume, snapshot or group made.
     pub fn provision(&self, uuid: Uuid) -> Option<&Provision> {
-        self.provisions.get(&uuid)
+        self.provisions.get(&uuid).map(Arc::as_ref)
     }
 
     /// The volume, snapshot or group that an orchestrator knows by this name.
@@ -161,7 +163,7 @@ impl Catalogue {
 
     /// All provisions, by key.
     pub fn provisions(&self) -> impl Iterator<Item = (Uuid, &Provision)> {
-        self.keys.values().filter_map(|uuid| Some((*uuid, self.provisions.get(uuid)?)))
+        self.keys.values().filter_map(|uuid| Some((*uuid, self.provision(*uuid)?)))
     }
 
     /// What the sizes of volumes and clones add up to, without snapshots.
@@ -184,7 +186,7 @@ impl Catalogue {
 
     /// Whose data a thin id holds.
     pub fn owner(&self, id: ThinId) -> Option<&Volume> {
-        self.owners.get(&id).and_then(|uuid| self.volumes.get(uuid))
+        self.owners.get(&id).and_then(|uuid| self.volume(*uuid))
     }
 
     /// Thin ids that belong to a volume.

@@ -160,15 +160,15 @@ impl Pool {
 
     /// Writes the whole state to the other region. Appends go on meanwhile.
     pub(super) fn checkpoint(&self) -> Result<(), PoolError> {
-        let (checkpoint, records) = {
+        let (checkpoint, frozen) = {
             let state = lock(&self.state);
             match self.journal.begin_checkpoint() {
-                Ok(checkpoint) => (checkpoint, state.catalogue.checkpoint()),
+                Ok(checkpoint) => (checkpoint, state.catalogue.freeze()),
                 Err(crate::journal::JournalError::CheckpointRunning) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         };
-        let written = checkpoint.write(records.iter().map(Record::encode));
+        let written = checkpoint.write(frozen.records().map(|record| record.encode()));
         if let Err(error) = written {
             self.poison(&error.to_string());
             return Err(error.into());
