@@ -15,6 +15,7 @@ pub mod rivals;
 mod samples;
 pub mod stage;
 mod timing;
+mod watcher;
 
 pub use samples::{Samples, timed};
 pub use timing::TimingDm;

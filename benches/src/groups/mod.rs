@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod costs;
+mod reap;
+mod snapshot;
+mod stall;
 
 use anyhow::Result;
 
@@ -22,9 +25,29 @@ pub struct Entry {
 }
 
 /// All groups, in the order in which they run.
-pub const ALL: &[Entry] = &[Entry {
-    name: "costs",
-    about: "each operation against bare ioctls; with few volumes and many",
-    disk_count: 2,
-    run: costs::costs,
-}];
+pub const ALL: &[Entry] = &[
+    Entry {
+        name: "costs",
+        about: "each operation against bare ioctls; with few volumes and many",
+        disk_count: 2,
+        run: costs::costs,
+    },
+    Entry {
+        name: "snapshot",
+        about: "snapshots of inactive, idle and written origins, of eight at once, and many in a row",
+        disk_count: 2,
+        run: snapshot::snapshot,
+    },
+    Entry {
+        name: "stall",
+        about: "how long a writer waits for a snapshot of its origin; against lvcreate -s",
+        disk_count: 3,
+        run: stall::stall,
+    },
+    Entry {
+        name: "reap",
+        about: "what a neighbour notices when a large volume is deleted; against the bare message",
+        disk_count: 2,
+        run: reap::reap,
+    },
+];
