@@ -38,7 +38,7 @@ struct Deletion {
 pub(super) fn reap(stage: &Stage) -> Result<Group> {
     let mut group = Group::new("reap", "What a delete costs its neighbours", TEXT);
     let mappings = mappings(stage)?;
-    let neighbour = Bytes::new(stage.extent.pick(16 << 20, 64 << 20, 64 << 20));
+    let neighbour = Bytes::new(stage.extent.pick(4 << 20, 64 << 20, 64 << 20));
     let ours = Ours::new(stage.disk(0)?, mappings, neighbour)?;
     let shared = ours.delete_snapshot()?;
     let alone = ours.delete_volume()?;
@@ -70,7 +70,7 @@ pub(super) fn reap(stage: &Stage) -> Result<Group> {
 /// How many blocks are mapped: as many as asked for, or as the disks have room for.
 fn mappings(stage: &Stage) -> Result<u64> {
     let asked = match stage.extent {
-        Extent::Once => 20_000,
+        Extent::Once => 8000,
         Extent::Quick => 200_000,
         Extent::Full => 1_000_000,
     };

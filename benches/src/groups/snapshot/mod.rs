@@ -37,7 +37,7 @@ struct Rounds {
 
 impl Rounds {
     fn of(extent: Extent) -> Self {
-        Self { warm_up: extent.pick(1, 3, 3), counted: extent.pick(2, 20, 80) }
+        Self { warm_up: extent.pick(0, 3, 3), counted: extent.pick(2, 20, 80) }
     }
 
     fn all(self) -> usize {

@@ -48,8 +48,8 @@ pub(super) struct Sizes {
 impl Sizes {
     pub(super) fn of(extent: Extent) -> Self {
         Self {
-            volume: Bytes::new(extent.pick(64 << 20, 256 << 20, 512 << 20)),
-            file: Bytes::new(extent.pick(16 << 20, 128 << 20, 256 << 20)),
+            volume: Bytes::new(extent.pick(32 << 20, 256 << 20, 512 << 20)),
+            file: Bytes::new(extent.pick(4 << 20, 128 << 20, 256 << 20)),
         }
     }
 }

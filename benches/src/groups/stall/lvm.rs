@@ -12,7 +12,8 @@ pub(super) const NAME: &str = "lvcreate -s";
 
 /// The volume group.
 const GROUP: &str = "thinlystall";
-const SNAPSHOT: &str = "snapshot";
+/// LVM keeps names that begin with "snapshot" for itself.
+const SNAPSHOT: &str = "copy";
 
 #[derive(Debug)]
 pub(super) struct Lvm {

@@ -53,14 +53,15 @@ pub(super) fn measure(stage: &Stage) -> Result<Vec<Found>> {
         found.extend(all.iter().map(|one| Found::new(one.contender.name(), target)));
         found.push(Found::new(NOBODY, target));
     }
-    let half = Duration::from_millis(stage.extent.pick(150, 1000, 1000));
-    // One round that is not counted: the engine's first freeze locks the process's memory.
-    for round in 0..=super::rounds_of(stage.extent) {
-        let half = if round == 0 { half / 5 } else { half };
+    let half = Duration::from_millis(stage.extent.pick(100, 1000, 1000));
+    // Rounds that are not counted: the engine's first freeze locks the process's memory.
+    let warm_up = stage.extent.pick(0, 1, 1);
+    for round in 0..warm_up + super::rounds_of(stage.extent) {
+        let half = if round < warm_up { half / 5 } else { half };
         for turn in 0..found.len() {
             let place = (turn + round) % found.len();
             let one = &mut found[place];
-            one.window(&mut all, half, round > 0)
+            one.window(&mut all, half, round >= warm_up)
                 .with_context(|| format!("{} on a {}", one.name, one.target.words()))?;
         }
     }
