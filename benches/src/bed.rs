@@ -21,7 +21,7 @@ use crate::timing::TimingDm;
 pub(crate) const VOLUME_SIZE: Bytes = Bytes::new(1 << 30);
 
 /// What the origin of snapshots holds.
-const ORIGIN_DATA_BYTES: usize = 16 << 20;
+pub(crate) const ORIGIN_DATA_BYTES: u64 = 16 << 20;
 
 /// Both pools, each with an active origin that holds some data.
 #[derive(Debug)]
@@ -39,17 +39,18 @@ impl Bed {
     pub(crate) fn new(disk: &Path, floor_disk: &Path) -> Result<Self> {
         let dm = Arc::new(TimingDm::new(Control::open()?));
         let engine = Engine::with_dm(Arc::<TimingDm>::clone(&dm));
-        let floor_pool = create(&engine, "floor", floor_disk)?;
+        let floor_pool = create_pool(&engine, "floor", floor_disk, BlockSize::DEFAULT)?;
         let mut floor = Floor::new(engine.view(&floor_pool)?.uuid)?;
         let floor_origin = floor.take_id()?;
         floor.create_thin(floor_origin)?;
-        fill(&floor.activate(floor_origin, VOLUME_SIZE)?)?;
+        fill(&floor.activate(floor_origin, VOLUME_SIZE)?, ORIGIN_DATA_BYTES)?;
 
-        let pool = engine.attach(&create(&engine, "engine", disk)?)?;
+        let pool = create_pool(&engine, "engine", disk, BlockSize::DEFAULT)?;
+        let pool = engine.attach(&pool)?;
         let origin = VolumeName::new("origin")?;
         pool.create_volume(&origin, VOLUME_SIZE)?;
         let view = pool.activate(&origin, VolumeAccess::ReadWrite)?;
-        fill(&view.device.context("the origin has no device")?)?;
+        fill(&view.device.context("the origin has no device")?, ORIGIN_DATA_BYTES)?;
         Ok(Self { dm, engine, pool, origin, floor, floor_origin, floor_pool })
     }
 
@@ -73,15 +74,20 @@ impl Bed {
     }
 }
 
-/// Makes a pool on one disk, and leaves it open without a writer.
-pub fn create(engine: &Engine, purpose: &str, disk: &Path) -> Result<String> {
+/// Makes a pool of its own name on one disk, and leaves it open without a writer.
+pub fn create_pool(
+    engine: &Engine,
+    purpose: &str,
+    disk: &Path,
+    block_size: BlockSize,
+) -> Result<String> {
     let name = format!("bench-{purpose}-{}", Uuid::new_v4().simple());
     let devices: Vec<PathBuf> = vec![disk.to_owned()];
     engine.create_pool(&CreatePool {
         name: PoolName::new(&name)?,
         devices,
         metadata_device: None,
-        block_size: BlockSize::DEFAULT,
+        block_size,
         metadata_size: None,
         force: false,
         raw: false,
@@ -89,8 +95,14 @@ pub fn create(engine: &Engine, purpose: &str, disk: &Path) -> Result<String> {
     Ok(name)
 }
 
-fn fill(device: &Path) -> Result<()> {
-    let file = File::options().write(true).open(device)?;
-    file.write_all_at(&vec![0xa5; ORIGIN_DATA_BYTES], 0)?;
+/// Writes the first `length` bytes of a device or a file.
+pub(crate) fn fill(path: &Path, length: u64) -> Result<()> {
+    const STEP_BYTES: u64 = 4 << 20;
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    let bytes = vec![0xa5; usize::try_from(STEP_BYTES)?];
+    for offset in (0..length).step_by(bytes.len()) {
+        let step = usize::try_from(STEP_BYTES.min(length - offset))?;
+        file.write_all_at(&bytes[..step], offset)?;
+    }
     Ok(file.sync_all()?)
 }

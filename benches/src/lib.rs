@@ -19,7 +19,8 @@ pub mod runner;
 mod samples;
 pub mod stage;
 mod timing;
+mod watcher;
 
-pub use bed::create as create_pool;
+pub use bed::create_pool;
 pub use samples::{Samples, timed};
 pub use timing::TimingDm;

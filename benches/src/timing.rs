@@ -1,6 +1,6 @@
 //! The frozen window, seen from below the engine: its path is the one that its users take.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use thinly_engine::block_device::DeviceNumber;
@@ -19,6 +19,8 @@ pub struct TimingDm {
 #[derive(Debug, Default)]
 struct Clock {
     frozen_at: Option<Instant>,
+    /// How many devices are frozen.
+    frozen_count: u32,
     window: Option<Duration>,
 }
 
@@ -28,22 +30,34 @@ impl TimingDm {
         Self { control, clock: Mutex::default() }
     }
 
-    /// From before the last suspend to after the resume that ended it, once.
+    /// From before the first suspend to after the resume that left nothing frozen, once.
     pub fn take_window(&self) -> Option<Duration> {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).window.take()
+        self.clock().window.take()
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Dm for TimingDm {
     fn suspend(&self, device: &DmName, options: SuspendOptions) -> Result<DeviceInfo, DmError> {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).frozen_at = Some(Instant::now());
+        {
+            let mut clock = self.clock();
+            clock.frozen_at.get_or_insert_with(Instant::now);
+            clock.frozen_count += 1;
+        }
         self.control.suspend(device, options)
     }
 
     fn resume(&self, device: &DmName) -> Result<DeviceInfo, DmError> {
         let answer = self.control.resume(device);
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frozen_at) = clock.frozen_at.take() {
+        let mut clock = self.clock();
+        // An activation resumes what nobody froze.
+        clock.frozen_count = clock.frozen_count.saturating_sub(1);
+        if clock.frozen_count == 0
+            && let Some(frozen_at) = clock.frozen_at.take()
+        {
             clock.window = Some(frozen_at.elapsed());
         }
         answer

@@ -58,3 +58,27 @@ fn a_large_catalogue_is_measured() -> Result<()> {
 fn the_driver_is_measured() -> Result<()> {
     once("csi").map(drop)
 }
+
+#[test]
+fn snapshot_windows_are_measured() -> Result<()> {
+    let group = once("snapshot")?;
+    // Three kinds of origin and the group, of which all but the inactive one have a window.
+    assert_eq!(group.tables[0].rows.len(), 7, "\n{group}");
+    Ok(())
+}
+
+#[test]
+fn stall_of_writers_is_measured() -> Result<()> {
+    let group = once("stall")?;
+    // Three who take snapshots and nobody, each beside two kinds of writer.
+    assert_eq!(group.tables[0].rows.len(), 8, "\n{group}");
+    assert_eq!(group.plots[0].series.len(), 8, "\n{group}");
+    Ok(())
+}
+
+#[test]
+fn reap_of_a_large_volume_is_measured() -> Result<()> {
+    let group = once("reap")?;
+    assert_eq!(group.tables.len(), 2, "\n{group}");
+    Ok(())
+}

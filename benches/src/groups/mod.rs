@@ -4,6 +4,9 @@
 mod catalogue;
 mod costs;
 mod open;
+mod reap;
+mod snapshot;
+mod stall;
 
 use anyhow::Result;
 
@@ -42,5 +45,23 @@ pub const ALL: &[Entry] = &[
         about: "processor time and memory of a large catalogue, without a kernel",
         disk_count: 0,
         run: catalogue::catalogue,
+    },
+    Entry {
+        name: "snapshot",
+        about: "snapshots of inactive, idle and written origins, of eight at once, and many in a row",
+        disk_count: 2,
+        run: snapshot::snapshot,
+    },
+    Entry {
+        name: "stall",
+        about: "how long a writer waits for a snapshot of its origin; against lvcreate -s",
+        disk_count: 3,
+        run: stall::stall,
+    },
+    Entry {
+        name: "reap",
+        about: "what a neighbour notices when a large volume is deleted; against the bare message",
+        disk_count: 2,
+        run: reap::reap,
     },
 ];

@@ -94,6 +94,11 @@ impl Floor {
         Ok(node(number))
     }
 
+    /// The device of an active thin.
+    pub fn device(&self, id: ThinId) -> Result<PathBuf> {
+        Ok(node(self.control.info(&self.names.thin(id)?)?.number))
+    }
+
     /// Removes the device of a thin. Something that scans all block devices may hold one for a
     /// moment; the engine waits for that, so this does as well.
     pub fn deactivate(&self, id: ThinId) -> Result<()> {
@@ -111,19 +116,48 @@ impl Floor {
     /// Takes a snapshot of an active origin, and does what nobody can leave out who must not lose
     /// it, in the only safe order: read on disk that it is there, then record it durably.
     pub fn snapshot(&mut self, origin: ThinId, id: ThinId) -> Result<SnapshotTimes> {
+        self.snapshot_group(&[(origin, id)])
+    }
+
+    /// The same for several origins at one instant: each pair is an origin and the new id.
+    pub fn snapshot_group(&mut self, members: &[(ThinId, ThinId)]) -> Result<SnapshotTimes> {
         let began = Instant::now();
-        let name = self.names.thin(origin)?;
-        self.control.suspend(&name, SuspendOptions::default())?;
-        let made = self.send(PoolMessage::CreateSnap { id, origin });
-        self.control.resume(&name)?;
+        let names = members.iter().map(|(origin, _)| self.names.thin(*origin));
+        let names: Vec<DmName> = names.collect::<Result<_, _>>()?;
+        for name in &names {
+            self.control.suspend(name, SuspendOptions::default())?;
+        }
+        let mut made = Ok(());
+        for (origin, id) in members {
+            made = made.and_then(|()| self.create_snap(*origin, *id));
+        }
+        for name in &names {
+            self.control.resume(name)?;
+        }
         let window = began.elapsed();
         made?;
+        self.keep(&members.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
+        Ok(SnapshotTimes { window, whole: began.elapsed() })
+    }
+
+    /// Takes a snapshot of an origin that has no device: there is nothing to freeze.
+    pub fn snapshot_inactive(&mut self, origin: ThinId, id: ThinId) -> Result<()> {
+        self.create_snap(origin, id)?;
+        self.keep(&[id])
+    }
+
+    fn create_snap(&self, origin: ThinId, id: ThinId) -> Result<()> {
+        self.send(PoolMessage::CreateSnap { id, origin })
+    }
+
+    /// Looks on disk that new ids are there, and writes that down.
+    fn keep(&mut self, ids: &[ThinId]) -> Result<()> {
         self.check_status()?;
-        let proof = prove_devices(&self.metadata, &[id])?;
+        let proof = prove_devices(&self.metadata, ids)?;
         self.write_record()?;
-        let whole = began.elapsed();
-        ensure!(proof.details.contains_key(&id), "the kernel lost the bare snapshot {id}");
-        Ok(SnapshotTimes { window, whole })
+        let lost = ids.iter().find(|id| !proof.details.contains_key(id));
+        ensure!(lost.is_none(), "the kernel lost a bare snapshot: {lost:?}");
+        Ok(())
     }
 
     /// One durable write of a block that was never written before, as long as there are any.

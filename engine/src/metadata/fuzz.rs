@@ -15,7 +15,7 @@ use super::{
     BlockSource, CellBlocks, DeviceDetails, DiffKind, DiffRange, ImageFile, MapRequest,
     MetadataError, Severity, Superblock, SuperblockState, UsageRequest, check_closed, copy_closed,
     copy_held, device_details, diff, highest_mapped_block, list_devices, map, mapped_data_block,
-    maps_only_since, prove_devices, read_held_superblock, read_superblock, usage,
+    prove_devices, read_held_superblock, read_superblock, unshared, usage,
 };
 use crate::aligned::AlignedBuffer;
 use crate::fuzzing::asks;
@@ -95,8 +95,10 @@ fn check_lookups(
             let mapped = mapped_data_block(source, superblock, *id, block);
             assert!(matches!(mapped, Ok(Some(_))), "block {block} of {id}: {mapped:?}");
         }
-        let since = source.bounded(|source| maps_only_since(source, superblock, *id, 0));
-        assert_ne!(since.ok(), Some(false), "{id} maps a block before time began");
+        let alone = source.bounded(|source| unshared(source, *id)).unwrap_or_default();
+        let lengths = alone.ranges.iter().map(|range| range.end - range.start);
+        assert!(alone.mapped_blocks <= lengths.sum(), "{id} maps blocks twice");
+        assert!(alone.ranges.is_sorted_by(|a, b| a.end < b.start), "{id}: {:?}", alone.ranges);
     }
 }
 

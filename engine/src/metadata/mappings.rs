@@ -74,44 +74,6 @@ impl btree::Visitor for Roots<'_> {
     }
 }
 
-/// Whether everything that a device maps was mapped at `time` or later; reads on until the first
-/// older mapping. Only for a device that nobody writes to: its tree must stand still meanwhile.
-pub fn maps_only_since(
-    source: &dyn BlockSource,
-    superblock: &Superblock,
-    id: ThinId,
-    time: u32,
-) -> Result<bool, MetadataError> {
-    let key = u64::from(id.get());
-    let top = btree::lookup(source, Tree::Devices, superblock.data_mapping_root, key)?;
-    let Some(root) = top.map(|value| u64_at(&value, 0)) else {
-        return Ok(true);
-    };
-    let mut since = Since { time: u64::from(time), holds: true };
-    btree::walk(source, Tree::Mappings(id), root, &mut since)?;
-    Ok(since.holds)
-}
-
-/// Looks for a mapping that is older than a time.
-struct Since {
-    time: u64,
-    holds: bool,
-}
-
-impl btree::Visitor for Since {
-    fn enter(&mut self, _: Tree, _: u64, _: KeyRange) -> Result<bool, MetadataError> {
-        Ok(self.holds)
-    }
-
-    fn visit(&mut self, _: Tree, node: &Node) -> Result<(), MetadataError> {
-        if !node.is_internal() {
-            let time_of = |index| node.number(index) & ((1 << TIME_BITS) - 1);
-            self.holds &= (0..node.entries()).all(|index| time_of(index) >= self.time);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::checksum::BlockKind;
@@ -229,27 +191,6 @@ mod tests {
         let mut found = Runs::default();
         btree::walk(&image, Tree::Mappings(id), root, &mut found).unwrap();
         assert_eq!(found.0, devices[0].runs);
-    }
-
-    #[test]
-    fn one_older_mapping_anywhere_is_found() {
-        let newer = |oldest: u64| {
-            let runs = (0..20_000).map(|n| (n, n, 1, if n == oldest { 4 } else { 5 })).collect();
-            Pool { devices: vec![Device { id: 1, runs, ..Device::default() }], ..Pool::default() }
-                .restore(1024)
-        };
-        let id = ThinId::new(1).unwrap();
-        let holds = |image: &Vec<u8>, time| {
-            maps_only_since(image, &superblock_of(image), id, time).unwrap()
-        };
-        assert!(holds(&newer(20_000), 5));
-        for oldest in [0, 10_000, 19_999] {
-            assert!(!holds(&newer(oldest), 5), "block {oldest}");
-            assert!(holds(&newer(oldest), 4));
-        }
-        let none = ThinId::new(2).unwrap();
-        let image = newer(0);
-        assert!(maps_only_since(&image, &superblock_of(&image), none, 9).unwrap());
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod space_map_writer;
 mod superblock;
 mod survey;
 mod tree_writer;
+mod unshared;
 mod usage;
 
 pub use cell_grid::CellGrid;
@@ -53,7 +54,7 @@ pub use dump::{DumpReport, DumpRequest, dump};
 pub use error::{KeyRange, MetadataError, SpaceMapKind, Tree};
 pub use fault::{NodeFault, NodeKind, SuperblockFault};
 pub use map::{CellBlocks, DataMap, MapRequest, SHOWN_MAX, map};
-pub use mappings::{highest_mapped_block, mapped_data_block, maps_only_since};
+pub use mappings::{highest_mapped_block, mapped_data_block};
 pub use offline::open_offline;
 pub use proof::{GroupProof, Proof, prove_device, prove_devices, settled_superblock};
 pub use rebuild::copy_held;
@@ -63,6 +64,7 @@ pub use space_map::SpaceMapRoot;
 pub use superblock::{
     Superblock, SuperblockState, read_held_superblock, read_superblock, set_transaction_id,
 };
+pub use unshared::{Unshared, unshared};
 pub use usage::{DeviceUsage, MetadataUsage, SetUsage, UsageRequest, usage};
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Freeing what deleted volumes held.
 //!
-//! A `delete` message holds the pool-wide lock while it walks the device's tree, so a large one
-//! would stall every neighbour for seconds. A device that never shared a block is emptied first, by
-//! discards of at most 64 MiB each: between two of them the others get their turn. Where blocks may
-//! be shared a discard would first copy the leaves above them, so such a device is deleted whole.
+//! A `delete` message holds the pool-wide lock while it takes the device's tree apart, so a large one
+//! would stall every neighbour for seconds. What only this device reaches is discarded first, by at
+//! most 64 MiB each: between two discards the others get their turn. What another tree reaches as well
+//! is left to the message, which does not go below it: a discard there would first copy the leaves.
+//!
+//! Crash argument: a tombstone is durable before its device is touched, and nobody gets that device
+//! any more. How much of it is discarded when a reaper dies matters to nobody; the next one looks anew.
 #![forbid(unsafe_code)]
 
-use crate::block_device::{Access, BlockDevice};
+use std::ops::Range;
+
+use crate::block_device::{Access, BlockDevice, DeviceNumber};
 use crate::catalogue::{Record, TombstoneReason};
 use crate::dm::block::discard;
-use crate::metadata::{
-    DeviceDetails, SuperblockState, highest_mapped_block, maps_only_since, prove_devices,
-    read_superblock,
-};
+use crate::dm::{DmName, TableLine};
+use crate::metadata::{Unshared, prove_devices, unshared};
 use crate::plan::{Operation, admit, reap, thin_table};
 use crate::units::{Bytes, DataBlocks, ThinId};
 
@@ -90,29 +93,30 @@ impl Pool {
         }
         let proof = prove_devices(&self.metadata, &[id])?;
         match proof.details.get(&id) {
-            Some(details) if self.needs_emptying(id, details) => self.empty(id)?,
+            Some(details) if details.mapped_blocks.get() > BARE_DELETE_BLOCKS_MAX => {
+                self.empty(id)?;
+            }
             _ => {}
         }
         self.execute(&reap(id))?;
         Ok(true)
     }
 
-    /// Discards everything that a device maps, in bounded steps. The device is made under the name
+    /// Discards what only this device reaches, in bounded steps. The device is made under the name
     /// that an activation would use, so the kernel lets nobody else have it meanwhile.
     fn empty(&self, id: ThinId) -> Result<(), PoolError> {
-        let SuperblockState::Valid(superblock) = read_superblock(&self.metadata)? else {
+        // Nothing is lost when the metadata cannot be read: a delete needs no map.
+        let Unshared { ranges, mapped_blocks } = unshared(&self.metadata, id).unwrap_or_default();
+        let Some(end) = ranges.last().map(|range| range.end) else { return Ok(()) };
+        if mapped_blocks <= BARE_DELETE_BLOCKS_MAX {
             return Ok(());
-        };
-        let Ok(Some(highest)) = highest_mapped_block(&self.metadata, &superblock, id) else {
-            // The tree moved while we looked: the delete that follows needs no map.
-            return Ok(());
-        };
-        let blocks = DataBlocks::new(highest.saturating_add(1));
-        let length = self.identity.block_size.length_of(blocks);
+        }
         let name = self.names.thin(id)?;
         self.announce(Operation::Reap)?;
         let info = self.dm.create(&name, &self.names.reaper_uuid(id)?)?;
-        let emptied = self.discard_all(&name, info.number, id, length);
+        let length = self.identity.block_size.length_of(DataBlocks::new(end));
+        let table = thin_table(self.kernel_number, id, length.to_sectors_exact()?);
+        let emptied = self.discard_all(&name, info.number, &table, &ranges);
         let removed = remove(&*self.dm, &name);
         emptied?;
         removed
@@ -120,43 +124,30 @@ impl Pool {
 
     fn discard_all(
         &self,
-        name: &crate::dm::DmName,
-        number: crate::block_device::DeviceNumber,
-        id: ThinId,
-        length: Bytes,
+        name: &DmName,
+        number: DeviceNumber,
+        table: &[TableLine],
+        ranges: &[Range<u64>],
     ) -> Result<(), PoolError> {
-        let table = thin_table(self.kernel_number, id, length.to_sectors_exact()?);
-        self.dm.load(name, &table, false)?;
+        self.dm.load(name, table, false)?;
         self.dm.resume(name)?;
         let device = BlockDevice::open(&node_of(number), Access::Exclusive)?;
-        let step = self.identity.block_size.bytes().max(DISCARD_STEP);
-        let mut offset = Bytes::ZERO;
-        while offset < length {
-            let rest = length.saturating_sub(offset);
-            let step = step.min(rest);
-            if discard(&device, offset, step).is_err() {
-                // A device that takes no discard is deleted whole.
-                return Ok(());
+        let block_size = self.identity.block_size;
+        let step = block_size.blocks_floor(DISCARD_STEP).get().max(1);
+        for range in ranges {
+            let mut block = range.start;
+            while block < range.end {
+                let count = step.min(range.end - block);
+                let offset = block_size.length_of(DataBlocks::new(block));
+                let length = block_size.length_of(DataBlocks::new(count));
+                if discard(&device, offset, length).is_err() {
+                    // A device that takes no discard is deleted whole.
+                    return Ok(());
+                }
+                block += count;
             }
-            offset = offset.checked_add(step).unwrap_or(length);
         }
         Ok(())
-    }
-
-    /// Whether a device is worth emptying first, and safe to: it maps much and shares no block.
-    ///
-    /// The details alone cannot tell a device made blank from a snapshot: both begin with the time
-    /// of their creation in both fields. What a snapshot shares is older than itself.
-    fn needs_emptying(&self, id: ThinId, details: &DeviceDetails) -> bool {
-        let is_large = details.mapped_blocks.get() > BARE_DELETE_BLOCKS_MAX;
-        if !is_large || details.snapshotted_time != details.creation_time {
-            return false;
-        }
-        let Ok(SuperblockState::Valid(superblock)) = read_superblock(&self.metadata) else {
-            return false;
-        };
-        let oldest = details.creation_time;
-        maps_only_since(&self.metadata, &superblock, id, oldest).unwrap_or(false)
     }
 
     /// Removes an orphan: by command only, for a person who is sure that nobody needs it.

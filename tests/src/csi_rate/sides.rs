@@ -9,7 +9,7 @@ use thinly_csi_wire::VolumeCapability;
 use thinly_csi_wire::volume_capability::access_mode::Mode;
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::{Engine, Pool};
-use thinly_engine::units::Bytes;
+use thinly_engine::units::{BlockSize, Bytes};
 
 use crate::csi::{Client, mount};
 
@@ -55,7 +55,7 @@ pub(super) struct Sides {
 impl Sides {
     pub(super) fn new(client: Client, disk: &Path) -> Result<Self> {
         let engine = Engine::new()?;
-        let pool_name = create_pool(&engine, "csi", disk)?;
+        let pool_name = create_pool(&engine, "csi", disk, BlockSize::DEFAULT)?;
         let pool = engine.attach(&pool_name)?;
         let mut sides = Self {
             client,

@@ -81,7 +81,8 @@ fn what_shares_blocks_is_deleted_whole_and_the_others_keep_their_data() -> Resul
     assert!(holds(&copy, mib(0), mib(LARGE), 0x44)?, "the clone lost data");
     assert_eq!(bed.usage()?.used_data_blocks, used);
     pool.delete(&name("copy"))?;
-    reap(&pool)?;
+    let (report, emptied) = reap(&pool)?;
+    assert_eq!((report.reaped, emptied), (1, 1), "nothing shares the last one's blocks any more");
     assert_eq!(bed.usage()?.used_data_blocks.get(), 0);
     pool.release()?;
     bed.assert_ids_are_named()

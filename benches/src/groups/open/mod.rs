@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::{Engine, Pool};
+use thinly_engine::units::BlockSize;
 
 use self::stall::{Stall, stall};
 use super::catalogue::cpu_time;
-use crate::bed::{VOLUME_SIZE, create};
+use crate::bed::{VOLUME_SIZE, create_pool};
 use crate::results::{Bound, Group, Table};
 use crate::samples::{Samples, timed};
 use crate::stage::Stage;
@@ -28,7 +29,7 @@ pub(super) fn open(stage: &Stage) -> Result<Group> {
         stage.extent.pick(&[10, 30], &[10, 1_000, 5_000], &[10, 1_000, 10_000, 100_000]);
     let rounds = stage.extent.pick(1, 3, 3);
     let engine = Engine::new()?;
-    let name = create(&engine, "open", stage.disk(0)?)?;
+    let name = create_pool(&engine, "open", stage.disk(0)?, BlockSize::DEFAULT)?;
     let mut table = Table::new(
         "Taking the claim of an open pool: reading, replaying and reconciling",
         &["volumes", "wall, ms", "processor, ms", "processor, us a volume"],

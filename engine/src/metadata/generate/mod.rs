@@ -14,7 +14,7 @@ mod volume;
 use std::fs::File;
 
 use self::random::Random;
-pub use self::shape::{Shape, Spread};
+pub use self::shape::{InPool, Shape, Spread};
 use self::volume::{Target, Volume};
 use super::details::DeviceDetails;
 use super::error::MetadataError;
@@ -23,14 +23,10 @@ use super::reference_counts::ReferenceCounts;
 use super::space_map_writer::{write_data_map, write_metadata_map};
 use super::superblock::{SUPERBLOCK_LOCATION, Superblock};
 use super::tree_writer::{Allocator, write_tree};
-use crate::units::{BlockSize, DataBlocks, MetadataBlocks, ThinId, TransactionId};
+use crate::units::{DataBlocks, MetadataBlocks, ThinId, TransactionId};
 
 /// What errors call the image.
 const NAME: &str = "the generated image";
-/// How long a run of data blocks can be that a volume gets when it is first written.
-const RUN_BLOCKS_MAX: u64 = 16;
-/// The first device's id.
-const FIRST_ID: u32 = 1;
 
 /// What was generated.
 #[derive(Debug, Clone)]
@@ -104,7 +100,7 @@ impl Pool<'_, '_> {
         let shape = self.shape;
         let spread = shape.mappings_max.saturating_sub(shape.mappings_min) + 1;
         let mapped = shape.mappings_min + self.random.below(spread);
-        let data = self.random.runs(self.next_data, mapped, RUN_BLOCKS_MAX);
+        let data = self.random.runs(self.next_data, mapped, shape.run_blocks_max);
         self.next_data += mapped;
         let mut volume = Volume::write(&mut self.target, data, self.time, shape.node_entries)?;
         let place = self.devices.len();
@@ -131,10 +127,12 @@ impl Pool<'_, '_> {
 
     fn add_device(&mut self, volume: &Volume, mapped: u64, snapshotted_time: u32) {
         let number = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
-        let id = ThinId::new(FIRST_ID.saturating_add(number)).unwrap_or(ThinId::MAX);
+        let id = self.shape.id(number);
+        let made_at = TransactionId::new(u64::from(number));
         let details = DeviceDetails {
             mapped_blocks: DataBlocks::new(mapped),
-            transaction_id: TransactionId::new(u64::from(number)),
+            // No device is younger than its pool.
+            transaction_id: made_at.min(self.shape.transaction_id(u64::MAX)),
             creation_time: self.time,
             snapshotted_time,
         };
@@ -159,13 +157,13 @@ impl Pool<'_, '_> {
             uuid: [0; 16],
             version: 0,
             time: self.time,
-            transaction_id: TransactionId::new(count as u64),
+            transaction_id: self.shape.transaction_id(count as u64),
             held_root: None,
             data_space_map,
             metadata_space_map,
             data_mapping_root,
             device_details_root,
-            data_block_size: BlockSize::DEFAULT,
+            data_block_size: self.shape.block_size(),
             metadata_block_count: metadata_space_map.total_blocks,
             compat_ro_flags: 0,
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::reference_counts::ENTRIES_PER_BITMAP;
 use super::random::Random;
+use crate::units::{BlockSize, ThinId, TransactionId};
 
 /// How full the nodes of mappings are: a tree that grew by splitting has them between half full
 /// and full (126 to 252).
@@ -13,6 +14,21 @@ const NODE_ENTRIES: usize = 200;
 const OTHER_ENTRIES: u64 = 100;
 /// Nodes above the leaves, roots and index blocks: a few of each.
 const SPARE_BLOCKS: u64 = 64;
+/// How long a run of data blocks can be that a volume gets when it is first written.
+const RUN_BLOCKS_MAX: u64 = 16;
+/// The first device's id where no pool asks for another.
+const FIRST_ID: u32 = 1;
+
+/// The pool whose metadata an image is to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InPool {
+    /// The id of the first device; the others follow it.
+    pub first_id: ThinId,
+    /// The pool's transaction id.
+    pub transaction_id: TransactionId,
+    /// How long the pool's data blocks are.
+    pub block_size: BlockSize,
+}
 
 /// Where a volume changes between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +57,13 @@ pub struct Shape {
     pub spread: Spread,
     /// How many entries a node of mappings has; at least 84 and at most 252.
     pub node_entries: usize,
+    /// How many data blocks in a row a volume can have got when it was first written; 1 is a volume
+    /// that was written in blocks here and there.
+    pub run_blocks_max: u64,
     /// What the picks come from.
     pub seed: u64,
+    /// The pool that it is for; without one it stands for itself.
+    pub pool: Option<InPool>,
 }
 
 impl Shape {
@@ -56,7 +77,9 @@ impl Shape {
             changed_blocks: 0,
             spread: Spread::Clustered,
             node_entries: NODE_ENTRIES,
+            run_blocks_max: RUN_BLOCKS_MAX,
             seed: 1,
+            pool: None,
         }
     }
 
@@ -71,6 +94,22 @@ impl Shape {
     pub const fn small_volumes(volumes: u32, mappings_max: u64) -> Self {
         let volume = Self::one_volume(mappings_max);
         Self { volume_count: volumes, mappings_min: 1, ..volume }
+    }
+
+    /// The id of a device, which are counted from 0.
+    pub(super) fn id(&self, number: u32) -> ThinId {
+        let first = self.pool.map_or(FIRST_ID, |pool| pool.first_id.get());
+        ThinId::new(first.saturating_add(number)).unwrap_or(ThinId::MAX)
+    }
+
+    /// The transaction id that a pool with so many devices has.
+    pub(super) fn transaction_id(&self, devices: u64) -> TransactionId {
+        self.pool.map_or(TransactionId::new(devices), |pool| pool.transaction_id)
+    }
+
+    /// How long a data block is.
+    pub(super) fn block_size(&self) -> BlockSize {
+        self.pool.map_or(BlockSize::DEFAULT, |pool| pool.block_size)
     }
 
     /// Which blocks change after a snapshot.

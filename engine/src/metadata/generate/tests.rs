@@ -11,6 +11,7 @@ use super::super::fixture::{
 use super::super::list_devices;
 use super::super::mappings::TIME_BITS;
 use super::*;
+use crate::units::{BlockSize, Sectors};
 
 /// An image, and the mappings that it should hold.
 struct Sample {
@@ -35,10 +36,20 @@ fn shapes() -> Vec<Shape> {
         base.clone(),
         Shape::snapshots(60_000, 12, Spread::Clustered),
         Shape::snapshots(60_000, 12, Spread::Random),
+        Shape { run_blocks_max: 1, pool: Some(in_pool()), ..base.clone() },
         Shape { changed_blocks: 0, ..Shape::snapshots(1000, 4, Spread::Random) },
         Shape { volume_count: 3, node_entries: 252, seed: 9, ..base },
         Shape { snapshots_each: 2, changed_blocks: 5, ..Shape::small_volumes(300, 300) },
     ]
+}
+
+/// A pool with other facts than an image has by itself.
+fn in_pool() -> InPool {
+    InPool {
+        first_id: ThinId::new(7).unwrap(),
+        transaction_id: TransactionId::new(42),
+        block_size: BlockSize::new(Sectors::new(128)).unwrap(),
+    }
 }
 
 fn runs(mappings: &[u64]) -> Vec<Run> {
@@ -62,6 +73,10 @@ fn the_tools_find_what_was_meant() {
         thin_check(&image);
         let superblock = superblock_of(&image);
         let details = list_devices(&image, &superblock).unwrap();
+        if let Some(pool) = shape.pool {
+            assert_eq!(superblock.transaction_id, pool.transaction_id);
+            assert_eq!(generated.devices[0], pool.first_id);
+        }
         assert_eq!(details.keys().copied().collect::<Vec<_>>(), generated.devices);
         assert_eq!(mappings.keys().copied().collect::<Vec<_>>(), generated.devices);
         let devices = mappings.iter().map(|(id, mappings)| Expected {
@@ -74,7 +89,7 @@ fn the_tools_find_what_was_meant() {
         let expected = ExpectedPool {
             time: superblock.time,
             transaction: superblock.transaction_id.get(),
-            block_sectors: 256,
+            block_sectors: if shape.pool.is_some() { 128 } else { 256 },
             data_blocks: superblock.data_space_map.total_blocks,
             devices: devices.collect(),
         };
