@@ -10,6 +10,7 @@ mod bed;
 pub mod groups;
 pub mod machine;
 pub mod pair;
+mod program;
 pub mod results;
 pub mod rivals;
 mod samples;

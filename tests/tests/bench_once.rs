@@ -43,6 +43,18 @@ fn costs_are_measured_and_none_grows() -> Result<()> {
 }
 
 #[test]
+fn provision_is_measured() -> Result<()> {
+    let group = once("provision")?;
+    let names: Vec<&str> = group.plots.iter().map(|plot| plot.file.as_str()).collect();
+    assert_eq!(names, ["provision-create", "provision-activate"], "\n{group}");
+    for plot in &group.plots {
+        let points: Vec<usize> = plot.series.iter().map(|series| series.points.len()).collect();
+        assert_eq!(points, [2, 2, 2, 1], "LVM on one size, all others on both\n{group}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_csi_benchmark_runs() -> Result<()> {
     let disks = Disks::new(&[gib(2), gib(2), gib(2)])?;
     let report = csi_rate::measure(&csi_rate::Plan {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod costs;
+mod provision;
 
 use anyhow::Result;
 
@@ -22,9 +23,17 @@ pub struct Entry {
 }
 
 /// All groups, in the order in which they run.
-pub const ALL: &[Entry] = &[Entry {
-    name: "costs",
-    about: "each operation against bare ioctls; with few volumes and many",
-    disk_count: 2,
-    run: costs::costs,
-}];
+pub const ALL: &[Entry] = &[
+    Entry {
+        name: "costs",
+        about: "each operation against bare ioctls; with few volumes and many",
+        disk_count: 2,
+        run: costs::costs,
+    },
+    Entry {
+        name: "provision",
+        about: "creating, activating and deleting, beside bare ioctls, dmsetup and LVM",
+        disk_count: 3,
+        run: provision::provision,
+    },
+];
