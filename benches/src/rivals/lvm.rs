@@ -70,9 +70,12 @@ impl Lvm {
         self.run("lvcreate", &["-s", "-n", name, &format!("{}/{ORIGIN}", self.group)])
     }
 
-    /// Removes a thin volume, and its device if it has one.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        self.run("lvremove", &["-f", &format!("{}/{name}", self.group)])
+    /// Removes thin volumes by one command, and their devices if they have any.
+    pub fn remove(&self, names: &[String]) -> Result<()> {
+        let volumes: Vec<String> =
+            names.iter().map(|name| format!("{}/{name}", self.group)).collect();
+        let volumes = volumes.iter().map(String::as_str);
+        self.run("lvremove", &["-f"].into_iter().chain(volumes).collect::<Vec<_>>())
     }
 
     /// Takes everything off the disk. The volumes that only LVM knows cannot be removed one by one.

@@ -61,19 +61,20 @@ type Row = (usize, Pair);
 
 /// Measures creation and activation by many callers, and tells.
 pub(super) fn callers(sides: Sides<'_>, extent: Extent, group: &mut Group) -> Result<()> {
-    let rounds = extent.pick(1, 5, 11);
-    let create_each = extent.pick(2, 16, 32);
+    let rounds = extent.pick(1, 3, 7);
+    // A bare create takes as long by many callers as by one, so fewer of them tell as much.
+    let counts = extent.pick((32, 32), (256, 64), (512, 128));
     let mut creates = Vec::new();
     let mut writes_per_create = 0.0;
     for callers in CALLERS {
-        let (pair, writes) = sides.creates(callers, create_each * CALLERS_MOST, rounds)?;
+        let (pair, writes) = sides.creates(callers, counts, rounds)?;
         creates.push((callers, pair));
         writes_per_create = writes;
     }
     let mut activations = Vec::new();
     for callers in CALLERS {
         let count = callers * extent.pick(1, 2, 4);
-        activations.push((callers, sides.creates_active(callers, count, extent.pick(1, 3, 7))?));
+        activations.push((callers, sides.creates_active(callers, count, extent.pick(1, 2, 5))?));
     }
     tell(group, &creates, "create", Bound::Shown);
     tell(group, &activations, "create + activate", Bound::AtMost(1.3));
@@ -115,21 +116,31 @@ fn tell(group: &mut Group, rows: &[Row], name: &str, bound: Bound) {
     group.tables.push(table);
 }
 
+/// The first turn is not counted; where there is but one to come, nothing is to be learnt.
+fn first_turn(rounds: usize) -> usize {
+    usize::from(rounds == 1)
+}
+
 impl Sides<'_> {
     /// Creates of inactive volumes, and how many journal writes each of ours took.
-    fn creates(&self, callers: usize, count: usize, rounds: usize) -> Result<(Pair, f64)> {
+    fn creates(
+        &self,
+        callers: usize,
+        (count, count_bare): (usize, usize),
+        rounds: usize,
+    ) -> Result<(Pair, f64)> {
         let mut pair = Pair::default();
         let (mut writes, mut created) = (0, 0);
-        for turn in 0..=rounds {
-            let (ours, bare) = (self.slots.take_many(count)?, self.slots.take_many(count)?);
+        for turn in first_turn(rounds)..=rounds {
+            let (ours, bare) = (self.slots.take_many(count)?, self.slots.take_many(count_bare)?);
             let before = self.pool.counters().journal.writes;
             self.turn(callers, turn, (&ours, &bare), &mut pair, &|side, slot| side.create(slot))?;
             if turn > 0 {
                 writes += self.pool.counters().journal.writes - before;
                 created += count;
             }
-            spread(CALLERS_MOST, &ours, &|slot| self.ours.delete(slot))?;
-            spread(CALLERS_MOST, &bare, &|slot| self.bare.delete(slot))?;
+            spread(CALLERS_MOST, &ours, &|slot| self.ours.delete(&[slot]))?;
+            spread(CALLERS_MOST, &bare, &|slot| self.bare.delete(&[slot]))?;
         }
         let created = u32::try_from(created)?;
         Ok((pair, f64::from(u32::try_from(writes)?) / f64::from(created)))
@@ -138,7 +149,7 @@ impl Sides<'_> {
     /// Creates of volumes with their devices.
     fn creates_active(&self, callers: usize, count: usize, rounds: usize) -> Result<Pair> {
         let mut pair = Pair::default();
-        for turn in 0..=rounds {
+        for turn in first_turn(rounds)..=rounds {
             let (ours, bare) = (self.slots.take_many(count)?, self.slots.take_many(count)?);
             self.turn(callers, turn, (&ours, &bare), &mut pair, &|side, slot| {
                 side.create_active(slot).map(drop)
@@ -205,8 +216,8 @@ impl Sides<'_> {
         group.goal(&what, gain(&alone.ours, &together.ours), "x", Bound::AtLeast(8.0));
         let bare_gain = gain(&alone.rival, &together.rival);
         group.goal(format!("{what}: bare ioctls"), bare_gain, "x", Bound::Shown);
-        spread(CALLERS_MOST, &ours, &|slot| self.ours.delete(slot))?;
-        spread(CALLERS_MOST, &bare, &|slot| self.bare.delete(slot))?;
+        spread(CALLERS_MOST, &ours, &|slot| self.ours.delete(&[slot]))?;
+        spread(CALLERS_MOST, &bare, &|slot| self.bare.delete(&[slot]))?;
         self.ours.reap()
     }
 }

@@ -37,8 +37,8 @@ pub(super) trait Contender: Sync {
     /// Deletes an active volume.
     fn delete_active(&self, slot: Slot) -> Result<()>;
 
-    /// Deletes a volume that is not active.
-    fn delete(&self, slot: Slot) -> Result<()>;
+    /// Deletes volumes that are not active.
+    fn delete(&self, slots: &[Slot]) -> Result<()>;
 
     /// Frees the space of deleted volumes, if that is not part of deleting.
     fn reap(&self) -> Result<()> {
@@ -89,11 +89,12 @@ impl Contender for Ours<'_> {
     }
 
     fn delete_active(&self, slot: Slot) -> Result<()> {
-        self.delete(slot)
+        self.delete(&[slot])
     }
 
-    fn delete(&self, slot: Slot) -> Result<()> {
-        self.pool.delete(&volume_name(slot)?).context("deleting")
+    fn delete(&self, slots: &[Slot]) -> Result<()> {
+        let mut names = slots.iter().map(|&slot| volume_name(slot));
+        names.try_for_each(|name| self.pool.delete(&name?).context("deleting"))
     }
 
     fn reap(&self) -> Result<()> {
@@ -145,8 +146,8 @@ impl Contender for Bare<'_> {
         self.floor.delete(slot)
     }
 
-    fn delete(&self, slot: Slot) -> Result<()> {
-        self.floor.delete(slot)
+    fn delete(&self, slots: &[Slot]) -> Result<()> {
+        slots.iter().try_for_each(|&slot| self.floor.delete(slot))
     }
 }
 
@@ -190,8 +191,8 @@ impl Contender for ByDmsetup<'_> {
         self.dmsetup.delete(slot)
     }
 
-    fn delete(&self, slot: Slot) -> Result<()> {
-        self.dmsetup.delete(slot)
+    fn delete(&self, slots: &[Slot]) -> Result<()> {
+        slots.iter().try_for_each(|&slot| self.dmsetup.delete(slot))
     }
 }
 
@@ -213,10 +214,10 @@ impl Contender for Lvm {
     }
 
     fn delete_active(&self, slot: Slot) -> Result<()> {
-        self.delete(slot)
+        self.delete(&[slot])
     }
 
-    fn delete(&self, slot: Slot) -> Result<()> {
-        self.remove(&format!("v{slot}"))
+    fn delete(&self, slots: &[Slot]) -> Result<()> {
+        self.remove(&slots.iter().map(|slot| format!("v{slot}")).collect::<Vec<_>>())
     }
 }

@@ -26,11 +26,12 @@ pub(super) fn growth(
     let [with_few, with_many] = [pool_few, pool_many].map(|pool| Ours { pool, origin: &origin });
     spread(CALLERS_MOST, &slots.take_many(few)?, &|slot| with_few.create(slot))?;
     let (mut create, mut create_active) = (Pair::default(), Pair::default());
-    for turn in 0..WARM_UP_ROUNDS + rounds {
+    let warm_up_rounds = WARM_UP_ROUNDS.min(rounds - 1);
+    for turn in 0..warm_up_rounds + rounds {
         let slots = slots.take_many(2)?;
         let many_first = turn.is_multiple_of(2);
         let mut uncounted = Pair::default();
-        let is_counted = turn >= WARM_UP_ROUNDS;
+        let is_counted = turn >= warm_up_rounds;
         let pair = if is_counted { &mut create } else { &mut uncounted };
         pair.push_turn(many_first, || with_many.create(slots[0]), || with_few.create(slots[0]))?;
         let pair = if is_counted { &mut create_active } else { &mut uncounted };
@@ -40,7 +41,7 @@ pub(super) fn growth(
             || with_few.create_active(slots[1]),
         )?;
         for side in [&with_many, &with_few] {
-            side.delete(slots[0])?;
+            side.delete(&slots[..1])?;
             side.delete_active(slots[1])?;
             side.reap()?;
         }

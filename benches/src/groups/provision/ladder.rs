@@ -33,8 +33,8 @@ pub(super) struct Field<'a> {
 pub(super) struct Rounds {
     pub(super) quick: usize,
     pub(super) slow: usize,
-    /// Nothing is to be learnt from the times.
-    pub(super) is_once: bool,
+    /// Whether everybody did everything before, or nothing is to be learnt from the times.
+    pub(super) is_warm: bool,
 }
 
 impl Step {
@@ -46,9 +46,9 @@ impl Step {
         rounds: Rounds,
     ) -> Result<Self> {
         let quick = [field.ours, field.bare];
-        let quick = Times::measure(&quick, slots, rounds.quick, rounds.is_once)?;
+        let quick = Times::measure(&quick, slots, rounds.quick, rounds.is_warm)?;
         let slow: Vec<_> = [field.ours, field.dmsetup].into_iter().chain(field.lvm).collect();
-        let slow = Times::measure(&slow, slots, rounds.slow, rounds.is_once)?;
+        let slow = Times::measure(&slow, slots, rounds.slow, rounds.is_warm)?;
         Ok(Self { volumes, quick, slow })
     }
 

@@ -35,7 +35,7 @@ pub(super) fn provision(stage: &Stage) -> Result<Group> {
 
     let both = Sides { ours: &ours, pool: &bed.pool, bare: &bare, slots: &slots };
     callers::callers(both, extent, &mut group)?;
-    both.activations(extent.pick(8, 64, 200), extent.pick(1, 3, 3), &mut group)?;
+    both.activations(extent.pick(8, 64, 200), extent.pick(1, 2, 3), &mut group)?;
 
     let sizes: &[Size] = extent.pick(
         &[(5, true), (20, false)],
@@ -47,7 +47,7 @@ pub(super) fn provision(stage: &Stage) -> Result<Group> {
 
     let few = sizes[0].0;
     let pool = bed.add_pool(stage.disk(2)?)?;
-    let rounds = extent.pick(2, 60, 300);
+    let rounds = extent.pick(1, 50, 200);
     growth::growth((&bed.pool, many), (&pool, few), &slots, rounds, &mut group)?;
     bed.remove_pool(pool)?;
     bed.finish()?;
@@ -68,11 +68,6 @@ impl Climb<'_> {
         let extent = self.stage.extent;
         let dmsetup = Dmsetup::new(&self.bed.floor);
         let dmsetup = ByDmsetup { dmsetup, origin: self.bed.floor_origin };
-        let rounds = Rounds {
-            quick: extent.pick(2, 20, 80),
-            slow: extent.pick(1, 2, 7),
-            is_once: extent == Extent::Once,
-        };
         let mut steps = Vec::new();
         let mut volumes_before = 0;
         for &(volumes, with_lvm) in sizes {
@@ -87,12 +82,17 @@ impl Climb<'_> {
                 dmsetup: &dmsetup,
                 lvm: lvm.as_ref().map(|lvm| lvm as &dyn Contender),
             };
+            let rounds = Rounds {
+                quick: extent.pick(1, 20, 50),
+                slow: extent.pick(1, 2, 7),
+                is_warm: extent == Extent::Once || !steps.is_empty(),
+            };
             ladder::fill(field, self.slots, volumes - volumes_before)?;
             volumes_before = volumes;
             steps.push(Step::measure(field, self.slots, volumes, rounds)?);
             if steps.len() == 1 {
                 let all: Vec<_> = [field.ours, field.bare].into_iter().chain(field.lvm).collect();
-                filesystem::filesystem(&all, self.slots, extent.pick(1, 3, 7), group)?;
+                filesystem::filesystem(&all, self.slots, extent.pick(1, 2, 7), group)?;
             }
             lvm.map_or(Ok(()), Lvm::finish)?;
         }

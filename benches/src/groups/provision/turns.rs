@@ -10,9 +10,6 @@ use super::contender::{Contender, Slot};
 use crate::pair::Pair;
 use crate::samples::{Samples, timed};
 
-/// Rounds that are not counted: caches fill, and the process's memory is locked.
-const WARM_UP_ROUNDS: usize = 1;
-
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
@@ -66,18 +63,18 @@ impl Slots {
 pub(super) struct Times(HashMap<(Operation, &'static str), Samples>);
 
 impl Times {
-    /// Does everything `rounds` times. Who goes first changes from round to round.
+    /// Does everything `rounds` times; where nothing is warm, once more, uncounted, before: caches
+    /// fill, and the process's memory is locked. Who goes first changes from round to round.
     pub(super) fn measure(
         contenders: &[&dyn Contender],
         slots: &Slots,
         rounds: usize,
-        is_once: bool,
+        is_warm: bool,
     ) -> Result<Self> {
-        let mut warm_up = Self::default();
-        for turn in 0..if is_once { 0 } else { WARM_UP_ROUNDS } {
-            warm_up.round(contenders, slots, turn)?;
-        }
         let mut times = Self::default();
+        if !is_warm {
+            Self::default().round(contenders, slots, 0)?;
+        }
         for turn in 0..rounds {
             times.round(contenders, slots, turn)?;
         }
@@ -123,8 +120,7 @@ impl Times {
             self.delete(*contender, slots[1])?;
         }
         for (contender, slots) in &made {
-            contender.delete(slots[0])?;
-            contender.delete(slots[2])?;
+            contender.delete(&[slots[0], slots[2]])?;
             contender.reap()?;
         }
         Ok(())
