@@ -40,7 +40,7 @@ impl Bed {
         let dm = Arc::new(TimingDm::new(Control::open()?));
         let engine = Engine::with_dm(Arc::<TimingDm>::clone(&dm));
         let floor_pool = create_pool(&engine, "floor", floor_disk, BlockSize::DEFAULT)?;
-        let mut floor = Floor::new(engine.view(&floor_pool)?.uuid)?;
+        let floor = Floor::new(engine.view(&floor_pool)?.uuid)?;
         let floor_origin = floor.take_id()?;
         floor.create_thin(floor_origin)?;
         fill(&floor.activate(floor_origin, VOLUME_SIZE)?, ORIGIN_DATA_BYTES)?;
@@ -59,6 +59,18 @@ impl Bed {
         let names = DeviceNames::new(self.pool.identity().uuid)?;
         let number = self.dm.info(&names.metadata)?.number;
         Ok(BlockDevice::open(&node(number), Access::ReadOnly)?)
+    }
+
+    /// One more pool of the engine's, without volumes.
+    pub(crate) fn add_pool(&self, disk: &Path) -> Result<Pool> {
+        Ok(self.engine.attach(&create_pool(&self.engine, "beside", disk, BlockSize::DEFAULT)?)?)
+    }
+
+    /// Takes a pool of the engine's off its disk.
+    pub(crate) fn remove_pool(&self, pool: Pool) -> Result<()> {
+        let name = pool.identity().name.as_str().to_owned();
+        pool.release()?;
+        Ok(self.engine.destroy_pool(&name)?)
     }
 
     /// Takes both pools off their disks.

@@ -12,8 +12,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::accounting::command;
 use crate::micro::{CASES, Case};
+use crate::program::command;
 use crate::results::{Bound, Group, Table};
 
 /// A change elsewhere moves what the optimiser inlines, by up to five percent for a piece it never touched; other compilers and

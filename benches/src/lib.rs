@@ -12,6 +12,7 @@ pub mod instructions;
 pub mod machine;
 pub mod micro;
 pub mod pair;
+mod program;
 pub mod report;
 pub mod results;
 pub mod rivals;

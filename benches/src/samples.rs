@@ -14,6 +14,11 @@ impl Samples {
         self.0.push(duration);
     }
 
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value that half of the samples do not exceed.
     pub fn median(&self) -> Duration {
         self.quantile(5)

@@ -68,6 +68,18 @@ fn snapshot_windows_are_measured() -> Result<()> {
 }
 
 #[test]
+fn provision_is_measured() -> Result<()> {
+    let group = once("provision")?;
+    let names: Vec<&str> = group.plots.iter().map(|plot| plot.file.as_str()).collect();
+    assert_eq!(names, ["provision-create", "provision-activate"], "\n{group}");
+    for plot in &group.plots {
+        let points: Vec<usize> = plot.series.iter().map(|series| series.points.len()).collect();
+        assert_eq!(points, [2, 2, 2, 1], "LVM on one size, all others on both\n{group}");
+    }
+    Ok(())
+}
+
+#[test]
 fn stall_of_writers_is_measured() -> Result<()> {
     let group = once("stall")?;
     // Three who take snapshots and nobody, each beside two kinds of writer.

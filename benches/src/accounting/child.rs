@@ -1,9 +1,9 @@
 //! Running one program under a clock that also sees its memory.
 #![forbid(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use super::{CLOCK_VERB, LONG};
+use crate::program::{self, command};
 
 /// The kernel tells `ru_maxrss` in KiB.
 const MAX_RSS_UNIT_BYTES: u64 = 1024;
@@ -88,33 +89,9 @@ impl Clock {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "what is compared are programs")]
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
-    Command::new(program)
-}
-
-/// thin-provisioning-tools.
-pub(super) mod tool {
-    use super::{Command, Context, Path, PathBuf, Result, command, ensure};
-
-    /// Where a tool is; most users have no `sbin` in their path.
-    pub(in crate::accounting) fn path(name: &str) -> PathBuf {
-        let sbin = Path::new("/usr/sbin").join(name);
-        if sbin.exists() { sbin } else { PathBuf::from(name) }
-    }
-
-    /// Which version there is.
-    pub(in crate::accounting) fn version() -> Result<String> {
-        let output = command(path("thin_check")).arg("-V").output();
-        let output = output.context("thin_check: is thin-provisioning-tools installed?")?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
-    /// What a command writes to standard output; it must succeed.
-    pub(in crate::accounting) fn output(command: &mut Command) -> Result<Vec<u8>> {
-        let output = command.output().with_context(|| format!("running {command:?}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
-        Ok(output.stdout)
-    }
+/// Which thin-provisioning-tools there are.
+pub(super) fn tools_version() -> Result<String> {
+    let output = command(program::path("thin_check")).arg("-V").output();
+    let output = output.context("thin_check: is thin-provisioning-tools installed?")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

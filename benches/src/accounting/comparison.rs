@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::child::{Clock, command, tool};
+use super::child::Clock;
 use super::image::Image;
 use super::report::{Row, Side};
+use crate::program::{self, command};
 
 /// A word that stands for the image.
 const FILE: &str = "FILE";
@@ -56,7 +57,7 @@ impl Comparison {
         };
         let mut rival = rival;
         if let (Some(program), Some(name)) = (rival.first_mut(), self.rival.first()) {
-            *program = tool::path(name).into();
+            *program = program::path(name).into();
         }
         let thinly = thinly.filter(|thinly| knows(thinly, self.ours));
         let ours = thinly.map(|thinly| {
@@ -87,7 +88,7 @@ fn words(words: &[&str], image: &Image) -> Option<Vec<OsString>> {
 /// Whether a command has the verb and all its options.
 fn knows(thinly: &Path, words: &[&str]) -> bool {
     let verb = words.iter().take_while(|word| !word.starts_with("--") && **word != FILE);
-    let help = tool::output(command(thinly).args(verb).arg("--help"));
+    let help = program::output(command(thinly).args(verb).arg("--help"));
     let help = help.map(|help| String::from_utf8_lossy(&help).into_owned());
     let options = words.iter().filter(|word| word.starts_with("--"));
     help.is_ok_and(|help| options.into_iter().all(|option| help.contains(option)))

@@ -10,7 +10,7 @@ use serde::Serialize;
 use thinly_engine::metadata::generate::{Generated, Shape, Spread, generate};
 use thinly_engine::units::ThinId;
 
-use super::child::{command, tool};
+use crate::program::{self, command};
 
 /// An image to be made.
 #[derive(Debug)]
@@ -143,14 +143,14 @@ impl Image {
     /// Fails unless `thin_check` accepts the image, and ours and theirs dump the same of the first
     /// and of the last device.
     pub(super) fn verify(&self, thinly: Option<&Path>) -> Result<()> {
-        tool::output(command(tool::path("thin_check")).arg(self.path()))?;
+        program::output(command(program::path("thin_check")).arg(self.path()))?;
         let Some(thinly) = thinly else { return Ok(()) };
         for id in [self.devices.first(), self.devices.last()].into_iter().flatten() {
             let id = id.to_string();
-            let theirs = tool::output(
-                command(tool::path("thin_dump")).args(["--dev-id", &id]).arg(self.path()),
+            let theirs = program::output(
+                command(program::path("thin_dump")).args(["--dev-id", &id]).arg(self.path()),
             )?;
-            let ours = tool::output(
+            let ours = program::output(
                 command(thinly).args(["image", "dump", "--dev-id", &id]).arg(self.path()),
             )?;
             ensure!(ours == theirs, "thin_dump and thinly differ on device {id}");

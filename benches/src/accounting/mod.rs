@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub(crate) use self::child::command;
-use self::child::{Clock, tool};
+use self::child::{Clock, tools_version};
 pub use self::child::{Measured, measure_child};
 use self::comparison::COMPARISONS;
 pub use self::image::ImageFacts;
@@ -48,7 +47,7 @@ pub const CLOCK_VERB: &str = "time-child";
 pub fn measure(plan: &Plan) -> Result<Report> {
     let clock = Clock::new(&plan.clock, plan.runs);
     let mut report =
-        Report { tools: tool::version()?, runs: plan.runs, images: Vec::new(), rows: Vec::new() };
+        Report { tools: tools_version()?, runs: plan.runs, images: Vec::new(), rows: Vec::new() };
     for shape in shapes(plan.small) {
         eprintln!("{}: generating", shape.name);
         let image = Image::generate(&shape, &plan.scratch)?;

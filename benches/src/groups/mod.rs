@@ -4,6 +4,7 @@
 mod catalogue;
 mod costs;
 mod open;
+mod provision;
 mod reap;
 mod snapshot;
 mod stall;
@@ -35,16 +36,10 @@ pub const ALL: &[Entry] = &[
         run: costs::costs,
     },
     Entry {
-        name: "open",
-        about: "taking over a pool with up to 100,000 volumes; creates beside a checkpoint",
-        disk_count: 1,
-        run: open::open,
-    },
-    Entry {
-        name: "catalogue",
-        about: "processor time and memory of a large catalogue, without a kernel",
-        disk_count: 0,
-        run: catalogue::catalogue,
+        name: "provision",
+        about: "creating, activating and deleting, beside bare ioctls, dmsetup and LVM",
+        disk_count: 3,
+        run: provision::provision,
     },
     Entry {
         name: "snapshot",
@@ -63,5 +58,17 @@ pub const ALL: &[Entry] = &[
         about: "what a neighbour notices when a large volume is deleted; against the bare message",
         disk_count: 2,
         run: reap::reap,
+    },
+    Entry {
+        name: "open",
+        about: "taking over a pool with up to 100,000 volumes; creates beside a checkpoint",
+        disk_count: 1,
+        run: open::open,
+    },
+    Entry {
+        name: "catalogue",
+        about: "processor time and memory of a large catalogue, without a kernel",
+        disk_count: 0,
+        run: catalogue::catalogue,
     },
 ];

@@ -4,6 +4,7 @@
 //! is known only to the caller. This is the least that any program can pay.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,8 @@ pub struct Floor {
     metadata: BlockDevice,
     data: BlockDevice,
     record: AlignedBuffer,
-    records_written: u64,
-    next_id: ThinId,
+    records_written: AtomicU64,
+    next_id: AtomicU32,
 }
 
 /// How long a bare snapshot took, by parts.
@@ -58,17 +59,22 @@ impl Floor {
         ensure!(data.size().get() > 4 * RECORDS_BYTES, "the disk of the bare pool is too short");
         data.zero_range(data.size().get() - RECORDS_BYTES, RECORDS_BYTES)?;
         let pool = control.info(&names.pool_device)?.number;
-        let next_id = ThinId::new(0)?;
         let mut record = AlignedBuffer::zeroed(RECORD_BYTES);
         record.fill(0x5a);
-        Ok(Self { control, names, pool, metadata, data, record, records_written: 0, next_id })
+        let (records_written, next_id) = (AtomicU64::new(0), AtomicU32::new(0));
+        Ok(Self { control, names, pool, metadata, data, record, records_written, next_id })
     }
 
     /// An id that was not used yet.
-    pub fn take_id(&mut self) -> Result<ThinId> {
-        let id = self.next_id;
-        self.next_id = id.next().context("no thin ids are left")?;
-        Ok(id)
+    pub fn take_id(&self) -> Result<ThinId> {
+        Ok(self.take_ids(1)?[0])
+    }
+
+    /// Ids that were not used yet.
+    pub fn take_ids(&self, count: u32) -> Result<Vec<ThinId>> {
+        let first = self.next_id.fetch_add(count, Ordering::Relaxed);
+        let ids: Result<Vec<ThinId>, _> = (first..first + count).map(ThinId::new).collect();
+        ids.context("no thin ids are left")
     }
 
     /// Makes a thin. The kernel commits before it answers, and throws the commit's result away: only
@@ -115,12 +121,12 @@ impl Floor {
 
     /// Takes a snapshot of an active origin, and does what nobody can leave out who must not lose
     /// it, in the only safe order: read on disk that it is there, then record it durably.
-    pub fn snapshot(&mut self, origin: ThinId, id: ThinId) -> Result<SnapshotTimes> {
+    pub fn snapshot(&self, origin: ThinId, id: ThinId) -> Result<SnapshotTimes> {
         self.snapshot_group(&[(origin, id)])
     }
 
     /// The same for several origins at one instant: each pair is an origin and the new id.
-    pub fn snapshot_group(&mut self, members: &[(ThinId, ThinId)]) -> Result<SnapshotTimes> {
+    pub fn snapshot_group(&self, members: &[(ThinId, ThinId)]) -> Result<SnapshotTimes> {
         let began = Instant::now();
         let names = members.iter().map(|(origin, _)| self.names.thin(*origin));
         let names: Vec<DmName> = names.collect::<Result<_, _>>()?;
@@ -141,7 +147,7 @@ impl Floor {
     }
 
     /// Takes a snapshot of an origin that has no device: there is nothing to freeze.
-    pub fn snapshot_inactive(&mut self, origin: ThinId, id: ThinId) -> Result<()> {
+    pub fn snapshot_inactive(&self, origin: ThinId, id: ThinId) -> Result<()> {
         self.create_snap(origin, id)?;
         self.keep(&[id])
     }
@@ -151,7 +157,7 @@ impl Floor {
     }
 
     /// Looks on disk that new ids are there, and writes that down.
-    fn keep(&mut self, ids: &[ThinId]) -> Result<()> {
+    fn keep(&self, ids: &[ThinId]) -> Result<()> {
         self.check_status()?;
         let proof = prove_devices(&self.metadata, ids)?;
         self.write_record()?;
@@ -161,11 +167,21 @@ impl Floor {
     }
 
     /// One durable write of a block that was never written before, as long as there are any.
-    pub fn write_record(&mut self) -> Result<()> {
+    pub fn write_record(&self) -> Result<()> {
         let records = RECORDS_BYTES / RECORD_BYTES as u64;
-        let place = self.records_written % records * RECORD_BYTES as u64;
-        self.records_written += 1;
+        let written = self.records_written.fetch_add(1, Ordering::Relaxed);
+        let place = written % records * RECORD_BYTES as u64;
         Ok(self.data.write_at(self.data.size().get() - RECORDS_BYTES + place, &self.record)?)
+    }
+
+    /// The dm names of its devices.
+    pub(crate) fn names(&self) -> &DeviceNames {
+        &self.names
+    }
+
+    /// The pool's device, as a thin's table names it.
+    pub(crate) fn pool(&self) -> DeviceNumber {
+        self.pool
     }
 
     fn check_status(&self) -> Result<()> {

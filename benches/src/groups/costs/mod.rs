@@ -14,8 +14,8 @@ use crate::stage::Stage;
 pub(super) fn costs(stage: &Stage) -> Result<Group> {
     let mut group = Group::new("costs", "Each operation against the kernel's floor", TEXT);
     let extent = stage.extent;
-    let mut bed = Bed::new(stage.disk(0)?, stage.disk(1)?)?;
-    ratios::ratios(&mut bed, extent.pick(2, 20, 80), &mut group)?;
+    let bed = Bed::new(stage.disk(0)?, stage.disk(1)?)?;
+    ratios::ratios(&bed, extent.pick(2, 20, 80), &mut group)?;
     growth::growth(&bed, 10, extent.pick(30, 200, 2000), &mut group)?;
     bed.finish()?;
     Ok(group)

@@ -26,7 +26,7 @@ struct Rounds {
 }
 
 /// Measures every operation `count` times.
-pub(super) fn ratios(bed: &mut Bed, count: usize, group: &mut Group) -> Result<()> {
+pub(super) fn ratios(bed: &Bed, count: usize, group: &mut Group) -> Result<()> {
     let mut warm_up = Rounds::default();
     for turn in 0..WARM_UP_ROUNDS {
         warm_up.round(bed, turn).context("in a round that is not counted")?;
@@ -60,10 +60,10 @@ impl Rounds {
     }
 
     /// One round leaves both pools with the volumes that they had before.
-    fn round(&mut self, bed: &mut Bed, turn: usize) -> Result<()> {
+    fn round(&mut self, bed: &Bed, turn: usize) -> Result<()> {
         let ours_first = turn.is_multiple_of(2);
         let pool = &bed.pool;
-        let floor = &mut bed.floor;
+        let floor = &bed.floor;
         let name = VolumeName::new("volume")?;
         let (blank, id) = (floor.take_id()?, floor.take_id()?);
 
@@ -104,11 +104,11 @@ impl Rounds {
         floor.delete(blank)
     }
 
-    fn snapshot_round(&mut self, bed: &mut Bed, ours_first: bool) -> Result<()> {
+    fn snapshot_round(&mut self, bed: &Bed, ours_first: bool) -> Result<()> {
         let name = VolumeName::new("snapshot")?;
         let id = bed.floor.take_id()?;
         let (pool, origin) = (&bed.pool, &bed.origin);
-        let (floor, floor_origin) = (&mut bed.floor, bed.floor_origin);
+        let (floor, floor_origin) = (&bed.floor, bed.floor_origin);
         let ours = || timed(|| pool.snapshot(origin, &name).context("taking a snapshot"));
         let bare = || floor.snapshot(floor_origin, id).map(|times| (times, times.whole));
         let (_, ours, times, bare) = in_turn(ours_first, ours, bare)?;

@@ -26,7 +26,7 @@ impl Bare {
     pub(super) fn new(disk: &Path, sizes: Sizes) -> Result<Self> {
         let engine = Engine::new()?;
         let pool = create_pool(&engine, "stall-floor", disk, block_size()?)?;
-        let mut floor = Floor::new(engine.view(&pool)?.uuid)?;
+        let floor = Floor::new(engine.view(&pool)?.uuid)?;
         let origins = [floor.take_id()?, floor.take_id()?];
         for id in origins {
             floor.create_thin(id)?;
