@@ -74,7 +74,7 @@ fn provision_is_measured() -> Result<()> {
     assert_eq!(names, ["provision-create", "provision-activate"], "\n{group}");
     for plot in &group.plots {
         let points: Vec<usize> = plot.series.iter().map(|series| series.points.len()).collect();
-        assert_eq!(points, [2, 2, 2, 1], "LVM on one size, all others on both\n{group}");
+        assert_eq!(points, [2, 2, 1, 1], "programs with one size, ioctls with both\n{group}");
     }
     Ok(())
 }

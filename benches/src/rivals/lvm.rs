@@ -27,31 +27,29 @@ pub struct Lvm {
     disk: PathBuf,
     group: String,
     size: Bytes,
+    version: String,
 }
 
 impl Lvm {
-    /// Makes the group on an empty disk. `volume_count` thin volumes are known to it; none but the
-    /// origin is active or exists in the kernel, and no command looks at the others there.
+    /// Makes the group on an empty disk. `volume_count` thin volumes are known to it, beside
+    /// an active origin; only that one exists in the kernel, and no command looks for the others.
     pub fn new(disk: &Path, size: Bytes, volume_count: usize) -> Result<Self> {
         let group = format!("bench{}", Uuid::new_v4().simple());
-        let lvm = Self { disk: disk.to_owned(), group, size };
-        let (disk, group) = (disk.display().to_string(), lvm.group.as_str());
+        let mut lvm = Self { disk: disk.to_owned(), group, size, version: String::new() };
+        let (disk, group) = (disk.display().to_string(), &*lvm.group.clone());
         lvm.run("vgcreate", &[group, &disk])?;
-        let pool = ["--chunksize", "64k", "-l", "80%FREE", "--thinpool", POOL, group];
+        // Not active, because metadata is not restored under an active pool.
+        let pool = ["-an", "--chunksize", "64k", "-l", "80%FREE", "--thinpool", POOL, group];
         lvm.run("lvcreate", &pool)?;
+        lvm.version =
+            lvm.populate(volume_count).context("writing thin volumes into LVM's metadata")?;
         lvm.create_as(&[], ORIGIN)?;
-        lvm.run("vgchange", &["-an", group])?;
-        lvm.populate(volume_count).context("writing thin volumes into LVM's metadata")?;
-        lvm.run("lvchange", &["-ay", &format!("{group}/{ORIGIN}")])?;
         Ok(lvm)
     }
 
     /// What LVM calls itself.
-    pub fn version() -> Result<String> {
-        let said = program::output(program::command(program::path("lvm")).arg("version"))?;
-        let said = String::from_utf8_lossy(&said);
-        let line = said.lines().find_map(|line| line.trim().strip_prefix("LVM version:"));
-        Ok(format!("LVM {}", line.unwrap_or("of an unknown version").trim()))
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Creates a thin volume that is not active.
@@ -98,14 +96,18 @@ impl Lvm {
         self.run("lvcreate", &[flags, &what].concat())
     }
 
-    /// Adds volumes to the metadata as a text: LVM itself takes most of a second for each.
-    fn populate(&self, count: usize) -> Result<()> {
+    /// Adds volumes to the metadata as a text: LVM itself takes most of a second for each. Gives
+    /// the version that LVM writes there.
+    fn populate(&self, count: usize) -> Result<String> {
         let file = std::env::temp_dir().join(format!("{}.vg", self.group));
         let name = file.display().to_string();
         self.run("vgcfgbackup", &["-f", &name, &self.group])?;
-        fs::write(&file, with_volumes(&fs::read_to_string(&file)?, count)?)?;
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, with_volumes(&text, count)?)?;
         self.run("vgcfgrestore", &["--force", "-y", "-f", &name, &self.group])?;
-        Ok(fs::remove_file(&file)?)
+        fs::remove_file(&file)?;
+        let words = text.split_whitespace().skip_while(|word| *word != "version").nth(1);
+        Ok(words.context("LVM's metadata does not tell its version")?.to_owned())
     }
 
     fn run(&self, name: &str, arguments: &[&str]) -> Result<()> {
@@ -115,25 +117,38 @@ impl Lvm {
     }
 }
 
-/// LVM's metadata with more volumes like the origin.
+/// LVM's metadata with thin volumes in its pool.
 fn with_volumes(text: &str, count: usize) -> Result<String> {
-    let (begin, end) = (format!("\t\t{ORIGIN} {{\n"), "\n\t\t}\n");
-    let (head, rest) = text.split_once(&begin).context("no such volume in LVM's metadata")?;
-    let (body, tail) = rest.split_once(end).context("LVM's metadata ends in a volume")?;
-    let mut more = format!("{head}{begin}{body}{end}");
-    for number in 0..count {
-        let id = lvm_uuid(Uuid::new_v4());
-        // The origin is the pool's first volume.
-        let device_id = number + 2;
-        let lines = body.lines().map(|line| match line.trim().split_once(" = ") {
-            Some(("id", _)) => format!("\t\t\tid = \"{id}\""),
-            Some(("device_id", _)) => format!("\t\t\t\tdevice_id = {device_id}"),
-            _ => line.to_owned(),
-        });
-        let lines = lines.collect::<Vec<String>>().join("\n");
-        more.extend([&format!("\n\t\tfiller{number} {{\n"), &lines, end]);
-    }
-    Ok(more + tail)
+    let begin = "\tlogical_volumes {\n";
+    let (head, tail) = text.split_once(begin).context("no volumes in LVM's metadata")?;
+    let volumes = (0..count).map(|number| {
+        let (id, device_id) = (lvm_uuid(Uuid::new_v4()), number + 1);
+        format!(
+            "\t\tfiller{number} {{
+\t\t\tid = \"{id}\"
+\t\t\tstatus = [\"READ\", \"WRITE\", \"VISIBLE\"]
+\t\t\tflags = []
+\t\t\tcreation_time = 1700000000
+\t\t\tcreation_host = \"guest\"
+\t\t\tsegment_count = 1
+\t\t\tsegment1 {{
+\t\t\t\tstart_extent = 0
+\t\t\t\textent_count = 256
+\t\t\t\ttype = \"thin\"
+\t\t\t\tthin_pool = \"{POOL}\"
+\t\t\t\ttransaction_id = 0
+\t\t\t\tdevice_id = {device_id}
+\t\t\t}}
+\t\t}}
+"
+        )
+    });
+    Ok([head, begin]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(volumes)
+        .chain([tail.to_owned()])
+        .collect())
 }
 
 /// 32 characters in the groups that LVM wants.
@@ -152,41 +167,26 @@ fn lvm_uuid(uuid: Uuid) -> String {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "\
-vg {
-\tlogical_volumes {
-
-\t\torigin {
-\t\t\tid = \"cwYZcs-PjUV-Mzag-RcEl-vCrH-k1n2-uPon9z\"
-\t\t\tsegment1 {
-\t\t\t\ttype = \"thin\"
-\t\t\t\tdevice_id = 1
-\t\t\t}
-\t\t}
-
-\t\tpool {
-\t\t}
-\t}
-}
-";
+    const TEXT: &str = "vg {\n\tlogical_volumes {\n\t\tpool {\n\t\t}\n\t}\n}\n";
 
     #[test]
-    fn volumes_are_like_the_origin_but_for_name_and_ids() -> Result<()> {
+    fn volumes_differ_by_name_and_ids() -> Result<()> {
         assert_eq!(with_volumes(TEXT, 0)?, TEXT);
+        assert!(with_volumes("vg {\n}\n", 1).is_err());
         let text = with_volumes(TEXT, 2)?;
-        for line in ["\t\tfiller0 {", "\t\tfiller1 {", "\t\tpool {", "\t\torigin {"] {
+        for line in ["\t\tfiller0 {", "\t\tfiller1 {", "\t\tpool {"] {
             assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{text}");
         }
+        assert_eq!(text.matches('{').count(), text.matches('}').count());
         let values = |name: &str| -> Vec<String> {
             let lines = text.lines().filter_map(|line| line.trim().split_once(" = "));
             lines.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
         };
-        assert_eq!(values("device_id"), ["1", "2", "3"]);
-        assert_eq!(values("type"), ["\"thin\""; 3]);
-        let mut ids = values("id");
-        assert!(ids.iter().all(|id| id.len() == ids[0].len()), "{ids:?}");
-        ids.dedup();
-        assert_eq!(ids.len(), 3);
+        assert_eq!(values("device_id"), ["1", "2"]);
+        let ids = values("id");
+        assert_ne!(ids[0], ids[1]);
+        let groups: Vec<usize> = ids[0].trim_matches('"').split('-').map(str::len).collect();
+        assert_eq!(groups, [6, 4, 4, 4, 4, 4, 6]);
         Ok(())
     }
 }

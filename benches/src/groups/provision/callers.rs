@@ -63,7 +63,7 @@ type Row = (usize, Pair);
 pub(super) fn callers(sides: Sides<'_>, extent: Extent, group: &mut Group) -> Result<()> {
     let rounds = extent.pick(1, 3, 7);
     // A bare create takes as long by many callers as by one, so fewer of them tell as much.
-    let counts = extent.pick((32, 32), (256, 64), (512, 128));
+    let counts = extent.pick((32, 2), (256, 64), (512, 128));
     let mut creates = Vec::new();
     let mut writes_per_create = 0.0;
     for callers in CALLERS {
@@ -73,7 +73,7 @@ pub(super) fn callers(sides: Sides<'_>, extent: Extent, group: &mut Group) -> Re
     }
     let mut activations = Vec::new();
     for callers in CALLERS {
-        let count = callers * extent.pick(1, 2, 4);
+        let count = extent.pick(callers.min(2), 2 * callers, 4 * callers);
         activations.push((callers, sides.creates_active(callers, count, extent.pick(1, 2, 5))?));
     }
     tell(group, &creates, "create", Bound::Shown);
