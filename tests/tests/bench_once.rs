@@ -91,6 +91,6 @@ fn stall_of_writers_is_measured() -> Result<()> {
 #[test]
 fn reap_of_a_large_volume_is_measured() -> Result<()> {
     let group = once("reap")?;
-    assert_eq!(group.tables.len(), 2, "\n{group}");
+    assert_eq!(group.tables.len(), 3, "\n{group}");
     Ok(())
 }

@@ -182,8 +182,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let generated = generate(&alone, file.as_file()).unwrap();
         let image = fs::read(file.path()).unwrap();
-        let all = Unshared { ranges: [0..60_000].to_vec(), mapped_blocks: 60_000 };
-        assert_eq!(unshared(&image, generated.devices[0]).unwrap(), all);
+        let all = unshared(&image, generated.devices[0]).unwrap();
+        assert_eq!(all.ranges.first(), Some(&(0..60_000)));
+        assert_eq!((all.ranges.len(), all.mapped_blocks), (1, 60_000));
         assert_eq!(unshared(&image, ThinId::new(99).unwrap()).unwrap(), Unshared::default());
     }
 }

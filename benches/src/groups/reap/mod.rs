@@ -1,6 +1,7 @@
 //! What a neighbour notices when a large volume is deleted, and how long that takes.
 #![forbid(unsafe_code)]
 
+mod no_discards;
 mod prepare;
 mod sides;
 
@@ -12,6 +13,7 @@ use anyhow::Result;
 use thinly_engine::block_device::{Access as Claim, BlockDevice};
 use thinly_engine::units::Bytes;
 
+use self::no_discards::NoDiscards;
 use self::prepare::{BLOCK_BYTES, DATA_SLACK};
 use self::sides::{Bare, Ours};
 use crate::results::{Axis, Bound, Group, Plot, Series, Table};
@@ -39,6 +41,9 @@ pub(super) fn reap(stage: &Stage) -> Result<Group> {
     let mut group = Group::new("reap", "What a delete costs its neighbours", TEXT);
     let mappings = mappings(stage)?;
     let neighbour = Bytes::new(stage.extent.pick(4 << 20, 64 << 20, 64 << 20));
+    let told = told(stage, neighbour, &mut group)?;
+    // The message tells the disks nothing, so neither does the engine where the two are compared.
+    let _quiet = [NoDiscards::new(stage.disk(0)?)?, NoDiscards::new(stage.disk(1)?)?];
     let ours = Ours::new(stage.disk(0)?, mappings, neighbour)?;
     let shared = ours.delete_snapshot()?;
     let alone = ours.delete_volume()?;
@@ -51,6 +56,7 @@ pub(super) fn reap(stage: &Stage) -> Result<Group> {
     group.tables.push(table(&title, &[&alone, &bare_alone]));
     let title = format!("A snapshot that shares all {mappings} mappings with its origin, ms");
     group.tables.push(table(&title, &[&shared, &bare_shared]));
+    group.tables.push(told);
     // A bare delete of few mappings is over before anybody notices.
     let bound = stage.extent.pick(Bound::Shown, Bound::Shown, Bound::AtMost(1.0 / 20.0));
     tell(&mut group, "the delete of a volume", (&alone, &bare_alone), bound);
@@ -65,6 +71,16 @@ pub(super) fn reap(stage: &Stage) -> Result<Group> {
         series: vec![line(&alone), line(&bare_alone)],
     });
     Ok(group)
+}
+
+/// A smaller volume, on a disk that is told of every piece that is free.
+fn told(stage: &Stage, neighbour: Bytes, group: &mut Group) -> Result<Table> {
+    let mappings = (mappings(stage)? / 20).max(5000);
+    let ours = Ours::new(stage.disk(0)?, mappings, neighbour)?;
+    let deletion = ours.delete_volume()?;
+    ours.finish(group)?;
+    let title = format!("A volume of {mappings} random mappings on a disk that takes discards, ms");
+    Ok(table(&title, &[&deletion]))
 }
 
 /// How many blocks are mapped: as many as asked for, or as the disks have room for.
@@ -128,15 +144,19 @@ const TEXT: &str = "\
 Two pools of the same make, 64 KiB blocks, one with the engine, one with bare ioctls. In each there is one large volume whose
 virtual blocks are mapped one by one to data blocks in random order: dm-thin's metadata is generated (it is what the kernel
 would leave; `thin_check` accepts it in the generator's tests) and put in the place of the pool's own while that is closed,
-because writing so many blocks takes long. Nothing of it was ever written, so discards that reach the disk find nothing there. A
+because writing so many blocks takes long. A
 thread makes one 4 KiB `O_DIRECT` read after the other, at random, on a small neighbour whose blocks are all mapped. First a
 snapshot that shares everything is deleted, then the volume itself: by the engine (`delete`, then the reaper until the space
 is free), and by the bare `delete` message with the status after it.
 
-The message walks the tree under a lock that every read of the pool needs; `lvremove` sends the same message, so its neighbours
-wait as long. The engine empties a volume that shares nothing by discards of at most 64 MiB before that. It takes longer in
-all, for two reasons: each discarded piece is found, removed and counted by itself, and it tells the disk what is free, which
-the message does not. What shares blocks is deleted by the message as well: the kernel frees only what no other tree reaches.
+The message takes the tree apart under a lock that every read of the pool needs; `lvremove` sends the same message, so its
+neighbours wait as long. The engine first discards, by at most 64 MiB at a time, what no other volume reaches, also when the
+volume had snapshots before, as here; that takes longer in all, because each piece is found, removed and counted by itself. What
+other volumes reach is left to the message, which does not go below it.
+
+The message tells the disks nothing of what is free; the engine's discards do where the disks take them. Here random blocks make
+that one small discard for each mapping, and the time is then the disk's. So the two are compared on disks whose discards
+are turned off, and a smaller volume is deleted on one that takes them.
 
 A reader that stands still makes no reads, so a single long wait hardly moves the quantiles: beside the bare message the longest
 read says it all.";
