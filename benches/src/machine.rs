@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
 /// The machine, as far as figures depend on it. No name of it is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The kernel's release.
     pub kernel: String,
@@ -27,7 +27,7 @@ pub struct Machine {
 }
 
 /// One disk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// Its driver's word for it.
     pub model: String,

@@ -35,7 +35,8 @@ pub fn run(entries: &[Entry], request: &Request) -> Result<bool> {
     let needed = entries.iter().map(|entry| entry.disk_count).max().unwrap_or_default();
     ensure!(needed <= disks.len(), "{needed} empty disks are needed, {} were given", disks.len());
     let stage = Stage { disks: disks.clone(), extent: *extent };
-    let mut run = Run { machine: Machine::look(disks)?, groups: Vec::new() };
+    let machine = Machine::look(disks)?;
+    let mut run = Run { machine, extent: *extent, groups: Vec::new() };
     for entry in entries {
         let group = (entry.run)(&stage).with_context(|| format!("in group {}", entry.name))?;
         eprintln!("{group}");

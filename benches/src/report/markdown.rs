@@ -15,8 +15,8 @@ pub(super) fn document(preface: &str, runs: &[Run], pictures: &str) -> String {
 
 fn write_all(text: &mut String, runs: &[Run], pictures: &str) -> std::fmt::Result {
     writeln!(text, "\n## The machines of these figures\n")?;
-    writeln!(text, "| what ran | kernel | processors | memory | disks |")?;
-    writeln!(text, "|---|---|---|---|---|")?;
+    writeln!(text, "| what ran | extent | kernel | processors | memory | disks |")?;
+    writeln!(text, "|---|---|---|---|---|---|")?;
     for run in runs {
         machine(text, run)?;
     }
@@ -35,6 +35,7 @@ fn write_all(text: &mut String, runs: &[Run], pictures: &str) -> std::fmt::Resul
 fn machine(text: &mut String, run: &Run) -> std::fmt::Result {
     let Machine { kernel, processor, processor_count, memory_mib, is_emulated, disks } =
         &run.machine;
+    let extent = format!("{:?}", run.extent).to_lowercase();
     let names: Vec<&str> = run.groups.iter().map(|group| group.name.as_str()).collect();
     let emulated = if *is_emulated { ", **emulated**" } else { "" };
     let mut models: Vec<String> = disks
@@ -47,7 +48,7 @@ fn machine(text: &mut String, run: &Run) -> std::fmt::Result {
     models.dedup();
     writeln!(
         text,
-        "| {} | {kernel} | {processor_count} of {processor}{emulated} | {memory_mib} MiB | {} |",
+        "| {} | {extent} | {kernel} | {processor_count} of {processor}{emulated} | {memory_mib} MiB | {} |",
         names.join(", "),
         if models.is_empty() { "none used".to_owned() } else { models.join("; ") },
     )
@@ -101,6 +102,7 @@ fn write_table(text: &mut String, table: &Table) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::Extent;
 
     #[test]
     fn goals_come_first_and_what_is_only_shown_stays_in_its_group() {
@@ -119,12 +121,16 @@ mod tests {
             is_emulated: true,
             disks: Vec::new(),
         };
-        let text = document("# Preface\n", &[Run { machine, groups: vec![group] }], "pictures");
+        let text = document(
+            "# Preface\n",
+            &[Run { machine, extent: Extent::Quick, groups: vec![group] }],
+            "pictures",
+        );
         let expected = "# Preface\n
 ## The machines of these figures\n
-| what ran | kernel | processors | memory | disks |
-|---|---|---|---|---|
-| create | 6.12 | 2 of a processor, **emulated** | 3000 MiB | none used |\n
+| what ran | extent | kernel | processors | memory | disks |
+|---|---|---|---|---|---|
+| create | quick | 6.12 | 2 of a processor, **emulated** | 3000 MiB | none used |\n
 ## All goals\n
 | figure | measured | goal | |
 |---|---|---|---|

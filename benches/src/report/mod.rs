@@ -27,8 +27,23 @@ pub fn write(runs: &[Run], directory: &Path) -> Result<()> {
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     }
     let document = directory.join(DOCUMENT);
-    let text = markdown::document(PREFACE, runs, PICTURES);
+    let text = markdown::document(PREFACE, &by_machine(runs), PICTURES);
     fs::write(&document, text).with_context(|| format!("writing {}", document.display()))
+}
+
+/// Runs of one extent on the same machine as one, in the order in which the machines come.
+fn by_machine(runs: &[Run]) -> Vec<Run> {
+    let mut joined: Vec<Run> = Vec::new();
+    for run in runs {
+        match joined
+            .iter_mut()
+            .find(|known| (&known.machine, known.extent) == (&run.machine, run.extent))
+        {
+            Some(known) => known.groups.extend(run.groups.iter().cloned()),
+            None => joined.push(run.clone()),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::stage::Extent;
 
 pub(crate) use text::number;
 
@@ -14,6 +15,8 @@ pub(crate) use text::number;
 pub struct Run {
     /// What it ran on.
     pub machine: Machine,
+    /// How much was measured.
+    pub extent: Extent,
     /// The groups, in the order in which they ran.
     pub groups: Vec<Group>,
 }
