@@ -2,7 +2,7 @@
 //!
 //! A `delete` message holds the pool-wide lock while it takes the device's tree apart, so a large one
 //! would stall every neighbour for seconds. What only this device reaches is discarded first, by at
-//! most 64 MiB each: between two discards the others get their turn. What another tree reaches as well
+//! most 16 MiB each: between two discards the others get their turn. What another tree reaches as well
 //! is left to the message, which does not go below it: a discard there would first copy the leaves.
 //!
 //! Crash argument: a tombstone is durable before its device is touched, and nobody gets that device
@@ -28,8 +28,9 @@ use super::stack::remove;
 /// Up to here a bare delete holds the pool's lock for a few milliseconds.
 const BARE_DELETE_BLOCKS_MAX: u64 = 4096;
 
-/// The kernel's own limit of one discard is 1024 blocks (`BIO_PRISON_MAX_RANGE`).
-const DISCARD_STEP: Bytes = Bytes::new(64 << 20);
+/// The kernel holds the lock for one discard of up to 1024 blocks (`BIO_PRISON_MAX_RANGE`) where the
+/// disk takes none itself: a quarter of that keeps the others waiting a quarter of the time.
+const DISCARD_STEP: Bytes = Bytes::new(16 << 20);
 
 /// How far the reaper is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -150,7 +150,7 @@ snapshot that shares everything is deleted, then the volume itself: by the engin
 is free), and by the bare `delete` message with the status after it.
 
 The message takes the tree apart under a lock that every read of the pool needs; `lvremove` sends the same message, so its
-neighbours wait as long. The engine first discards, by at most 64 MiB at a time, what no other volume reaches, also when the
+neighbours wait as long. The engine first discards, by at most 16 MiB at a time, what no other volume reaches, also when the
 volume had snapshots before, as here; that takes longer in all, because each piece is found, removed and counted by itself. What
 other volumes reach is left to the message, which does not go below it.
 
