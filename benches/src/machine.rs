@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The machine, as far as figures depend on it. No name of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The kernel's release.
+    /// The kernel's release, without what whoever built it appended.
     pub kernel: String,
     /// What the processors call themselves.
     pub processor: String,
@@ -44,8 +44,9 @@ impl Machine {
         let memory = fs::read_to_string("/proc/meminfo")?;
         let processor = field(&processors, "model name").unwrap_or("unknown").to_owned();
         let memory_kib = field(&memory, "MemTotal").and_then(|text| text.split(' ').next());
+        let release = uname()?.release().to_string_lossy().into_owned();
         Ok(Self {
-            kernel: uname()?.release().to_string_lossy().into_owned(),
+            kernel: release.split('-').next().unwrap_or_default().to_owned(),
             // What QEMU's own translator shows; a virtual machine on hardware shows the hardware.
             is_emulated: processor.contains("TCG"),
             processor,
