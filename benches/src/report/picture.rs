@@ -7,9 +7,13 @@ use plotters::prelude::*;
 
 use crate::results::{Axis, Plot, number};
 
-const SIZE: (u32, u32) = (760, 440);
+const SIZE: (u32, u32) = (900, 440);
+/// The chart; what is right of it tells the lines apart, where it hides none of them.
+const CHART_WIDTH: u32 = 700;
+const LEGEND_TOP: i32 = 56;
+const LEGEND_LINE: i32 = 20;
 /// Colours that stay apart for colour-blind eyes (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -17,6 +21,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
     RGBColor(60, 60, 60),
+    RGBColor(160, 150, 0),
 ];
 
 /// One picture.
@@ -25,14 +30,16 @@ pub(super) fn svg(plot: &Plot) -> Result<String> {
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
+        let (chart, legend) = root.split_horizontally(CHART_WIDTH);
+        name_lines(&legend, plot)?;
         let x = bounds(plot, &plot.x, |point| point.0);
         let y = bounds(plot, &plot.y, |point| point.1);
         let (lx, ly) = (plot.x.is_logarithmic, plot.y.is_logarithmic);
         match (lx, ly) {
-            (true, true) => draw(&root, plot, (x.0..x.1).log_scale(), (y.0..y.1).log_scale())?,
-            (true, false) => draw(&root, plot, (x.0..x.1).log_scale(), y.0..y.1)?,
-            (false, true) => draw(&root, plot, x.0..x.1, (y.0..y.1).log_scale())?,
-            (false, false) => draw(&root, plot, x.0..x.1, y.0..y.1)?,
+            (true, true) => draw(&chart, plot, (x.0..x.1).log_scale(), (y.0..y.1).log_scale())?,
+            (true, false) => draw(&chart, plot, (x.0..x.1).log_scale(), y.0..y.1)?,
+            (false, true) => draw(&chart, plot, x.0..x.1, (y.0..y.1).log_scale())?,
+            (false, false) => draw(&chart, plot, x.0..x.1, y.0..y.1)?,
         }
         root.present().map_err(failed)?;
     }
@@ -85,19 +92,22 @@ where
         let points: Vec<(f64, f64)> =
             points.filter(|&(x, y)| positive(x, &plot.x) && positive(y, &plot.y)).collect();
         let style = colour.stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(points, style).point_size(3))
-            .map_err(failed)?
-            .label(&series.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        chart.draw_series(LineSeries::new(points, style).point_size(3)).map_err(failed)?;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .position(SeriesLabelPosition::UpperLeft)
-        .draw()
-        .map_err(failed)
+    Ok(())
+}
+
+/// Which colour is which line.
+fn name_lines(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<()> {
+    let mut y = LEGEND_TOP;
+    for (series, colour) in plot.series.iter().zip(COLOURS.iter().cycle()) {
+        let line = PathElement::new([(0, y), (18, y)], colour.stroke_width(3));
+        area.draw(&line).map_err(failed)?;
+        let name = Text::new(series.name.as_str(), (24, y - 6), ("sans-serif", 13));
+        area.draw(&name).map_err(failed)?;
+        y += LEGEND_LINE;
+    }
+    Ok(())
 }
 
 /// A tick without needless digits.
