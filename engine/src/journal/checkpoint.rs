@@ -111,11 +111,15 @@ impl Checkpoint<'_> {
     /// The critical section: no record is written or acknowledged between its first and last line.
     fn switch(&self, mut stream: Stream<'_>) -> Result<(), JournalError> {
         let journal = self.journal;
-        let mut state = journal.claim_writing()?;
+        let mut state = journal.turns.claim(journal.lock());
+        if let Err(poisoned) = state.check_poison() {
+            journal.turns.end_for_all(state);
+            return Err(poisoned);
+        }
         let appended = state.catch_up.take().unwrap_or_default();
         self.collects.set(false);
         if let Err(full) = move_to(&mut state, &stream, &appended) {
-            journal.release_writing(&mut state);
+            journal.turns.end_for_all(state);
             return Err(full);
         }
         // Appends from here on are numbered and reserved in the new region, and stay pending.
@@ -156,7 +160,7 @@ impl Checkpoint<'_> {
                 source: io::Error::other(other),
             })),
         };
-        journal.release_writing(&mut state);
+        journal.turns.end_for_all(state);
         result
     }
 }

@@ -16,7 +16,8 @@
 //!
 //! [`Journal::append`] numbers a record under the caller's lock and does no I/O.
 //! [`Journal::wait`] makes the caller the writer unless there is one: a lone caller writes in its
-//! own thread, and those who come meanwhile go out together in the next write. Writes are strictly
+//! own thread, and those who come meanwhile go out together in the next write. A write's end wakes
+//! those it carried and one of the others, who writes next. Writes are strictly
 //! serial and never touch a unit twice, so a crash spoils at most the last write, none of whose
 //! records was acknowledged. Every frame names the write it is part of. That is what tells a torn
 //! write, whose later units may be whole while its first is not, from damage to an earlier one.
@@ -75,6 +76,7 @@ mod stream;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod window;
 mod writer;
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::media::Media;
 use super::mirror;
 use super::place::{Place, region_bytes_for};
 use super::stream::Stream;
+use super::turns::{Turn, Turns};
 use crate::durations::{DurationCells, Durations};
 
 /// What a caller may choose about a journal.
@@ -65,7 +66,7 @@ pub struct Journal {
     pub(super) media: Arc<dyn Media>,
     options: Options,
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) turns: Turns,
     writes: AtomicU64,
     bytes_written: AtomicU64,
     frames: AtomicU64,
@@ -76,7 +77,7 @@ pub struct Journal {
 pub(super) struct State {
     pub(super) place: Place,
     pub(super) records_offset: u64,
-    /// Where the next write goes; only whoever set `writing` moves it.
+    /// Where the next write goes; only whoever has the turn moves it.
     pub(super) end_offset: u64,
     /// Room promised to records that are pending or being written, each as a write of its own.
     pub(super) reserved_bytes: u64,
@@ -85,8 +86,8 @@ pub(super) struct State {
     pub(super) durable_sequence: u64,
     /// The newest records, not yet taken by a write.
     pub(super) pending: VecDeque<Vec<u8>>,
-    /// Somebody is writing frames of this place, or switching to the next one.
-    pub(super) writing: bool,
+    /// Who writes, and who waits for that.
+    pub(super) turn: Turn,
     /// Copies of the records appended since a checkpoint began, while one runs.
     pub(super) catch_up: Option<Vec<Vec<u8>>>,
     pub(super) must_checkpoint: bool,
@@ -149,7 +150,7 @@ impl Journal {
             next_sequence: survey.extent.next_sequence,
             durable_sequence: survey.extent.next_sequence,
             pending: VecDeque::new(),
-            writing: false,
+            turn: Turn::default(),
             catch_up: None,
             must_checkpoint: survey.extent.damaged_at.is_some()
                 || media.unit_bytes() > survey.header.unit_bytes,
@@ -160,7 +161,7 @@ impl Journal {
             media,
             options,
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            turns: Turns::default(),
             writes: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             frames: AtomicU64::new(0),
@@ -206,12 +207,14 @@ impl Journal {
         let mut state = self.lock();
         while state.durable_sequence <= ticket.sequence {
             state.check_poison()?;
-            state = if state.writing {
-                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            state = if state.turn.writing {
+                self.turns.wait(state, ticket.sequence)
             } else if state.pending.is_empty() {
                 return Err(JournalError::UnknownTicket { sequence: ticket.sequence });
+            } else if self.write_batch(state)? > ticket.sequence {
+                return Ok(());
             } else {
-                self.write_batch(state)?
+                self.lock()
             };
         }
         Ok(())
@@ -257,39 +260,20 @@ impl Journal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody writes, and makes the caller the writer.
-    pub(super) fn claim_writing(&self) -> Result<MutexGuard<'_, State>, JournalError> {
-        let mut state = self.lock();
-        while state.writing {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.check_poison()?;
-        state.writing = true;
-        Ok(state)
-    }
-
-    /// Ends a claim and wakes everybody who waits for it.
-    pub(super) fn release_writing(&self, state: &mut State) {
-        state.writing = false;
-        self.changed.notify_all();
-    }
-
     pub(super) fn count(&self, added: Counters) {
         self.writes.fetch_add(added.writes, Ordering::Relaxed);
         self.bytes_written.fetch_add(added.bytes_written, Ordering::Relaxed);
         self.frames.fetch_add(added.frames, Ordering::Relaxed);
     }
 
-    /// Writes the oldest pending records as one write, without holding the lock meanwhile.
-    fn write_batch<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>, JournalError> {
+    /// Writes the oldest pending records as one write, without holding the lock meanwhile. Gives
+    /// the sequence below which everything is durable.
+    fn write_batch(&self, mut state: MutexGuard<'_, State>) -> Result<u64, JournalError> {
         let first_sequence = state.next_sequence - state.pending.len() as u64;
         let batch = state.take_batch();
         let place = state.place.clone();
         let offset = state.end_offset;
-        state.writing = true;
+        state.turn.begin(first_sequence + batch.len() as u64);
         drop(state);
 
         let buffer = place.pack(offset, Kind::Record, first_sequence, &batch);
@@ -298,17 +282,20 @@ impl Journal {
         self.flushes.count(began.elapsed());
 
         let mut state = self.lock();
-        self.release_writing(&mut state);
         if let Err(source) = written {
-            return Err(state.set_poison(source));
+            let poisoned = state.set_poison(source);
+            self.turns.end_for_all(state);
+            return Err(poisoned);
         }
         let length = buffer.len() as u64;
         state.end_offset += length;
         let promised: u64 = batch.iter().map(|payload| place.worst_bytes(payload.len())).sum();
         state.reserved_bytes -= promised;
         state.durable_sequence += batch.len() as u64;
+        let durable_sequence = state.durable_sequence;
         self.count(Counters { writes: 1, bytes_written: length, frames: batch.len() as u64 });
-        Ok(state)
+        self.turns.end_write(state);
+        Ok(durable_sequence)
     }
 }
 

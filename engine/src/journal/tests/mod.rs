@@ -10,6 +10,7 @@ mod file;
 mod group;
 mod mirrored;
 mod model;
+mod turns;
 
 use std::sync::Arc;
 
