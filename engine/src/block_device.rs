@@ -63,7 +63,7 @@ pub enum DeviceError {
 pub enum Access {
     /// Reads only; takes no claim.
     ReadOnly,
-    /// Reads and durable writes (`O_DSYNC`); takes no claim.
+    /// Reads and durable writes; takes no claim.
     ReadWrite,
     /// Reads and durable writes, and the kernel's exclusive claim (`O_EXCL`), which dies with the
     /// process.
@@ -142,9 +142,6 @@ impl BlockDevice {
             _ => DeviceError::Open { path: path.to_owned(), source },
         };
         let mut flags = OFlag::O_DIRECT;
-        if access.writes() {
-            flags |= OFlag::O_DSYNC;
-        }
         if access.claims() {
             flags |= OFlag::O_EXCL;
         }
@@ -200,10 +197,15 @@ impl BlockDevice {
     }
 
     /// Writes `buffer` at `offset`; returns once the device says that it is durable.
+    ///
+    /// By a write and an `fdatasync`, which is one flush. `O_DSYNC` would be two on a device without
+    /// `FUA`: a direct write asks for `FUA`, which becomes a flush of its own there
+    /// (`dio_bio_write_op`, block/fops.c), and `generic_write_sync` sends another.
     pub fn write_at(&self, offset: u64, buffer: &AlignedBuffer) -> Result<(), DeviceError> {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.file
             .write_all_at(buffer, offset)
+            .and_then(|()| self.file.sync_data())
             .map_err(|source| self.io_error("writing", offset, buffer.len() as u64, source))
     }
 

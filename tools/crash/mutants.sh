@@ -81,7 +81,7 @@ mutant 'checksum of the journal' journal/frame.rs \
 mutant 'seed of the checksum' journal/frame.rs \
     's/\n        hasher\.update\(&epoch\.to_le_bytes\(\)\);/\n        let _ = epoch;/' native journal::
 mutant 'flush of the journal' block_device.rs \
-    's/flags \|= OFlag::O_DSYNC;/flags |= OFlag::empty();/' kernel power_cut
+    's/\n\s+\.and_then\(\|\(\)\| self\.file\.sync_data\(\)\)//' kernel power_cut
 mutant 'resume in the guard' pool/suspended.rs \
     's/if !self\.running \{/if !self.running \&\& self.device.as_str().is_empty() {/' kernel a_panic_while
 mutant 'lock of the origin' pool/snapshots.rs \
