@@ -142,7 +142,8 @@ fn activate(context: Context<'_>, arguments: &VolumeActivate) -> Result<(), Fail
     change_one(context, pool, |handle| {
         let read_only = arguments.read_only || is_snapshot(&handle.volume(volume)?);
         let access = if read_only { VolumeAccess::ReadOnly } else { VolumeAccess::ReadWrite };
-        Ok(handle.activate(volume, access)?)
+        handle.activate(volume, access)?;
+        Ok(handle.volume(volume)?)
     })
 }
 

@@ -53,6 +53,7 @@ pub use label::{JournalPlacement, Label, LabelState, POOL_NAME_BYTES_MAX};
 pub use label_device::{read_labels, wipe_labels, write_labels};
 pub use label_format::{LABEL_BYTES, LABEL_HEAD_OFFSET, LABEL_SEGMENTS_MAX, LabelCopy};
 pub use label_read::{LabelDamage, LabelRead};
+pub(crate) use mounts::parse_mountinfo;
 pub use mounts::{MountEntry, mounts};
 pub use plan::{DeviceOffer, PoolOptions, PoolPlan, PoolSizes, plan_pool};
 pub use plan_error::PlanError;

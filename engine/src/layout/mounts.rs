@@ -29,11 +29,13 @@ pub struct MountEntry {
 }
 
 impl MountEntry {
-    /// Whether a device carries it. Btrfs shows a device number of its own, so the number of the
-    /// source's node counts as well.
+    /// Whether a device carries it. Btrfs shows a device number of its own, an anonymous one
+    /// (`get_anon_bdev`, fs/super.c), so there the number of the source's node counts.
     pub fn is_on(&self, system: &System, number: DeviceNumber) -> bool {
         self.device == number
-            || (self.source.is_absolute() && system.node_number(&self.source) == Some(number))
+            || (self.device.major == 0
+                && self.source.is_absolute()
+                && system.node_number(&self.source) == Some(number))
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn is_swap(system: &System, number: DeviceNumber) -> Result<bool, Lay
 }
 
 /// Lines of `/proc/self/mountinfo`; a line that cannot be read is left out.
-fn parse_mountinfo(text: &str) -> Vec<MountEntry> {
+pub(crate) fn parse_mountinfo(text: &str) -> Vec<MountEntry> {
     let words = |field: &str| field.split(',').map(str::to_owned).collect();
     let line = |line: &str| {
         // Fields up to " - " vary in number; after it come type, source and options.

@@ -44,46 +44,55 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 impl Pool {
     /// Makes the device of a volume, and its link. Repeating it is harmless.
+    ///
+    /// The view says what the kernel answered when the device was started. What is mapped would be
+    /// one more question, so it is `None` here; [`Pool::volume`] asks.
     pub fn activate(
         &self,
         name: &VolumeName,
         access: VolumeAccess,
     ) -> Result<VolumeView, PoolError> {
         let (_lock, volume) = self.lock_one(name)?;
-        match self.thin_device(&volume)? {
+        let device = match self.thin_device(&volume)? {
             Some(device) if device.uuid != Some(self.names.volume_uuid(volume.uuid)?) => {
                 return Err(PoolError::DeviceInUse { device: device.name.to_string() });
             }
-            Some(device) if device.live => self.refresh(&volume, &device, access)?,
+            Some(device) if device.live => {
+                self.refresh(&volume, &device, access)?;
+                Some(device)
+            }
             Some(device) => {
                 // Left behind between create and resume: nobody can have it open.
                 self.dm.remove(&device.name)?;
-                self.make_device(&volume, access)?;
+                self.make_device(&volume, access)?
             }
             None => self.make_device(&volume, access)?,
-        }
+        };
         // Found again: a first activation gave it its thin id.
         let volume = self.find(name)?;
-        let device = self.thin_device(&volume)?;
         if let Some(device) = &device {
             write_link(&self.link_of(&volume), &device.node());
         }
-        Ok(self.view_of(&volume, device))
+        Ok(self.view_with(&volume, device, None))
     }
 
-    fn make_device(&self, volume: &Volume, access: VolumeAccess) -> Result<(), PoolError> {
+    fn make_device(
+        &self,
+        volume: &Volume,
+        access: VolumeAccess,
+    ) -> Result<Option<ThinDevice>, PoolError> {
         let length = volume.size.to_sectors_exact()?;
         let access = access.of(volume);
         match volume.thin {
             ThinState::Lost(id) => Err(PoolError::VolumeLost { name: volume.name.clone(), id }),
             ThinState::Ready(id) => {
                 self.admit(Operation::Activate)?;
-                self.execute(&activate(volume.uuid, id, length, access))
+                self.start(&activate(volume.uuid, id, length, access))
             }
             ThinState::Pending => {
                 self.admit(Operation::Allocate)?;
                 self.with_ids(1, |ids| {
-                    self.execute(&activate_pending(volume.uuid, ids[0], length, access))
+                    self.start(&activate_pending(volume.uuid, ids[0], length, access))
                 })
             }
         }
@@ -141,7 +150,7 @@ impl Pool {
         let (_lock, volume) = self.lock_one(name)?;
         admit(self.health()?.0, Operation::Deactivate)?;
         self.remove_device(&volume)?;
-        self.volume(name)
+        Ok(self.view_of(&volume, None))
     }
 
     /// Removes a device that nobody has open, and a view of it first.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::error::PoolError;
 use super::handle::Pool;
+use super::kernel::ThinDevice;
 use super::locks::lock;
 use super::suspended::Suspended;
 use crate::catalogue::Record;
@@ -22,6 +23,8 @@ struct Frozen {
     origins: Vec<(ThinId, Suspended)>,
     signals: Option<SignalGuard>,
     since: Option<Instant>,
+    /// What the kernel said of the device that was resumed last and had not been frozen here.
+    started: Option<ThinDevice>,
 }
 
 /// A step that failed: what decisions need of it, and what the caller is told.
@@ -62,6 +65,12 @@ impl Pool {
     /// Performs a plan. On failure the device states and the journal are put in order first, then
     /// the failure is returned.
     pub(super) fn execute(&self, plan: &Plan) -> Result<(), PoolError> {
+        self.start(plan).map(drop)
+    }
+
+    /// [`Pool::execute`] for a plan that starts a device, which it gives: the answer to the resume
+    /// describes it, and need not be asked for again.
+    pub(super) fn start(&self, plan: &Plan) -> Result<Option<ThinDevice>, PoolError> {
         self.refuse_if_poisoned()?;
         if plan.needs_epoch() {
             self.announce(plan.operation)?;
@@ -82,7 +91,7 @@ impl Pool {
             }
             return Err(*error);
         }
-        Ok(())
+        Ok(frozen.started)
     }
 
     fn perform(
@@ -133,7 +142,8 @@ impl Pool {
             frozen.origins.remove(position).1.resume()
         } else {
             let name = self.names.thin(id).map_err(PoolError::from)?;
-            self.dm.resume(&name).map(drop)
+            let started = self.dm.resume(&name);
+            started.map(|info| frozen.started = Some(ThinDevice::of(id, name, info)))
         };
         if frozen.origins.is_empty() {
             frozen.signals = None;

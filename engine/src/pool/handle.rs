@@ -17,6 +17,7 @@ use super::capacity::Capacity;
 use super::claim::forget_holder;
 use super::error::PoolError;
 use super::locks::{Locks, lock};
+use super::mounts::MountTable;
 use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
@@ -57,6 +58,8 @@ pub struct Pool {
     pub(super) freezes: DurationCells,
     /// Whether process memory is locked for freezes.
     pub(super) memory_locked: AtomicBool,
+    /// What is mounted, to flush it before a freeze.
+    pub(super) mounts: MountTable,
     pub(super) poison: Mutex<Option<String>>,
 }
 

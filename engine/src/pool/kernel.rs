@@ -8,7 +8,7 @@ use super::handle::Pool;
 use super::locks::lock;
 use crate::block_device::DeviceNumber;
 use crate::catalogue::Volume;
-use crate::dm::{Dm, DmName, DmUuid, TableSlot, ThinStatus};
+use crate::dm::{DeviceInfo, Dm, DmName, DmUuid, TableSlot, ThinStatus};
 use crate::metadata::prove_devices;
 use crate::plan::DeviceNames;
 use crate::units::{Bytes, Sectors, ThinId};
@@ -27,6 +27,20 @@ pub(super) struct ThinDevice {
 }
 
 impl ThinDevice {
+    /// The device of a thin id as the kernel just described it.
+    pub(super) fn of(id: ThinId, name: DmName, info: DeviceInfo) -> Self {
+        Self {
+            id,
+            name,
+            uuid: info.uuid,
+            number: info.number,
+            live: info.live_table,
+            suspended: info.suspended,
+            read_only: info.read_only,
+            open_count: info.open_count,
+        }
+    }
+
     /// The node that devtmpfs makes.
     pub(super) fn node(&self) -> PathBuf {
         node_of(self.number)
@@ -45,21 +59,11 @@ pub(super) fn thin_device(
     id: ThinId,
 ) -> Result<Option<ThinDevice>, PoolError> {
     let name = names.thin(id)?;
-    let info = match dm.info(&name) {
-        Ok(info) => info,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Some(ThinDevice {
-        id,
-        name,
-        uuid: info.uuid,
-        number: info.number,
-        live: info.live_table,
-        suspended: info.suspended,
-        read_only: info.read_only,
-        open_count: info.open_count,
-    }))
+    match dm.info(&name) {
+        Ok(info) => Ok(Some(ThinDevice::of(id, name, info))),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Pool {

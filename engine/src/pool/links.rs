@@ -2,18 +2,26 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// Points a link at a device node, replacing what is there. A machine where `/dev` cannot be
 /// written works without links: the node is named in every view.
 pub(super) fn write_link(link: &Path, node: &Path) {
-    if fs::read_link(link).is_ok_and(|target| target == node) {
-        return;
+    // Most often only the link itself is missing.
+    match symlink(node, link) {
+        Ok(()) => return,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::read_link(link).is_ok_and(|target| target == node) {
+                return;
+            }
+            let _ = fs::remove_file(link);
+        }
+        Err(_) => {
+            let _ = link.parent().map(fs::create_dir_all);
+        }
     }
-    let Some(directory) = link.parent() else { return };
-    let _ = fs::create_dir_all(directory);
-    let _ = fs::remove_file(link);
     let _ = symlink(node, link);
 }
 

@@ -11,9 +11,16 @@ use crate::units::ThinId;
 /// Locks of volumes and pins of thin ids.
 #[derive(Debug, Default)]
 pub(super) struct Locks {
-    held: Mutex<HashSet<Uuid>>,
+    held: Mutex<Held>,
     freed: Condvar,
     pins: Mutex<HashMap<ThinId, usize>>,
+}
+
+/// Volumes that are locked, and how many callers wait for one.
+#[derive(Debug, Default)]
+struct Held {
+    volumes: HashSet<Uuid>,
+    waiting: usize,
 }
 
 /// Takes a mutex whose holder cannot leave the data half-changed: a panic elsewhere is no reason
@@ -27,10 +34,12 @@ impl Locks {
     /// same volumes cannot hold one each and wait for the other.
     pub(super) fn volumes(&self, volumes: &[Uuid]) -> VolumeLock<'_> {
         let mut held = lock(&self.held);
-        while volumes.iter().any(|volume| held.contains(volume)) {
+        while volumes.iter().any(|volume| held.volumes.contains(volume)) {
+            held.waiting += 1;
             held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
+            held.waiting -= 1;
         }
-        held.extend(volumes);
+        held.volumes.extend(volumes);
         VolumeLock { locks: self, volumes: volumes.to_vec() }
     }
 
@@ -57,10 +66,14 @@ impl Drop for VolumeLock<'_> {
     fn drop(&mut self) {
         let mut held = lock(&self.locks.held);
         for volume in &self.volumes {
-            held.remove(volume);
+            held.volumes.remove(volume);
         }
+        let is_awaited = held.waiting > 0;
         drop(held);
-        self.locks.freed.notify_all();
+        // A wake is a system call, also where nobody waits.
+        if is_awaited {
+            self.locks.freed.notify_all();
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::handle::{Pool, State};
 use super::kernel::node_of;
 use super::located::{Located, length_of, linear_segments};
 use super::locks::Locks;
+use super::mounts::MountTable;
 use super::repair::mend_labels;
 use super::settle::{settle_all, settle_linears, thins};
 use super::stack::Stack;
@@ -272,6 +273,7 @@ impl<'a> UnreconciledPool<'a> {
             announced: Mutex::new(false),
             freezes: DurationCells::default(),
             memory_locked: AtomicBool::new(false),
+            mounts: MountTable::default(),
             poison: Mutex::new(None),
         };
         if checkpoint_first {

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::ThinDevice;
-use super::mounts::sync_filesystems;
 use super::stacking::first_stacked;
 use super::view::VolumeView;
 use super::volumes::{check_size, now, suspended_elsewhere};
@@ -251,7 +250,7 @@ impl Pool {
         self.refuse_without_headroom(growth)?;
         self.count_snapshots(count)?;
         let open = active.iter().map(Borrow::borrow).filter(|device| device.open_count > 0);
-        sync_filesystems(&open.map(|device| device.number).collect::<Vec<_>>());
+        self.mounts.sync_filesystems(&open.map(|device| device.number).collect::<Vec<_>>());
         if !self.memory_locked.swap(true, Ordering::Relaxed) {
             // Without the privilege or the limit the freeze still works: only swapping on the
             // frozen device itself could then hold it up.

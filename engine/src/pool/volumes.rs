@@ -39,8 +39,9 @@ impl Pool {
     /// Creates a volume: one journal write, nothing in the kernel. A blank volume has nothing to
     /// lose, so it gets its thin id when it is first activated or copied.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<VolumeView, PoolError> {
-        self.make_volume(name, size, None)?;
-        self.volume(name)
+        let uuid = self.make_volume(name, size, None)?;
+        let made = self.volume_record(uuid).map_or_else(|| self.find(name), Ok)?;
+        Ok(self.view_with(&made, None, Some(Bytes::ZERO)))
     }
 
     /// Creates a volume, with or without a provision, and gives its identity.
@@ -174,15 +175,25 @@ impl Pool {
 
     /// The view of a volume whose device the caller has just asked the kernel for.
     pub(super) fn view_of(&self, volume: &Volume, device: Option<ThinDevice>) -> VolumeView {
+        let mapped = device
+            .as_ref()
+            .and_then(|device| self.mapped_of_active(device))
+            .or_else(|| self.mapped_of(volume));
+        self.view_with(volume, device, mapped)
+    }
+
+    /// The view of a volume of which the caller knows what the kernel says.
+    pub(super) fn view_with(
+        &self,
+        volume: &Volume,
+        device: Option<ThinDevice>,
+        mapped: Option<Bytes>,
+    ) -> VolumeView {
         let (origin_name, (provision, group_provision)) = {
             let state = lock(&self.state);
             let provisions = super::report::provisions(&state.catalogue, volume);
             (super::report::origin_name(&state.catalogue, volume), provisions)
         };
-        let mapped = device
-            .as_ref()
-            .and_then(|device| self.mapped_of_active(device))
-            .or_else(|| self.mapped_of(volume));
         let view = super::report::volume_view(&self.identity, volume, origin_name, device, mapped);
         VolumeView { provision, group_provision, ..view }
     }

@@ -4,13 +4,18 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use thinly_engine::dm::Command;
+use thinly_engine::pool::Engine;
 use thinly_tests::sh;
 
+use crate::faulty_dm::{Fault, FaultyDm};
 use crate::support::{Bed, activate, activate_read_only, active, mib, name};
 
 const BLOCK: usize = 4096;
@@ -104,7 +109,7 @@ impl Load {
     fn start(file: &Path) -> Result<Self> {
         let blocks = Self::BLOCKS;
         sh(&format!("fio {blocks} --filename={} --rw=write --end_fsync=1", file.display()))?;
-        let mut fio = Command::new("fio");
+        let mut fio = std::process::Command::new("fio");
         fio.args(blocks.split(' ')).arg(format!("--filename={}", file.display()));
         fio.args(["--rw=randwrite", "--fsync=8", "--time_based", "--runtime=1h"]);
         Ok(Self(fio.stdout(Stdio::null()).spawn()?))
@@ -232,4 +237,37 @@ fn a_snapshot_of_a_busy_ext4_has_all_that_was_synced_and_is_whole() -> Result<()
 #[test]
 fn a_snapshot_of_a_busy_xfs_has_all_that_was_synced_and_is_whole() -> Result<()> {
     snapshots_while_writing(&XFS)
+}
+
+/// What a device has written in its life, in sectors: the seventh field of its statistics.
+fn written_sectors(device: &Path) -> Result<u64> {
+    let node =
+        device.file_name().and_then(|name| name.to_str()).context("a node without a name")?;
+    let text = std::fs::read_to_string(format!("/sys/class/block/{node}/stat"))?;
+    Ok(text.split_whitespace().nth(6).context("statistics without writes")?.parse()?)
+}
+
+/// What is mounted is not listed for each snapshot; what was mounted since the last one must be
+/// known all the same, or the freeze would have to write all that its filesystem has in memory.
+#[test]
+fn a_filesystem_mounted_since_the_last_snapshot_is_flushed_before_the_freeze() -> Result<()> {
+    let bed = Bed::new(&[1 << 30])?;
+    let dm = Arc::new(FaultyDm::new()?);
+    let pool = Engine::with_dm(Arc::<FaultyDm>::clone(&dm)).attach(&bed.pool)?;
+    let origin = active(&pool, "web", mib(64))?;
+    let user = File::open(&origin)?;
+    pool.snapshot(&name("web"), &name("web@1"))?;
+    drop(user);
+    sh(&format!("{} {}", EXT4.make, origin.display()))?;
+    let place = PathBuf::from(format!("/run/{}-late", bed.pool));
+    let mounted = Mounted::new(EXT4.mount, &origin, place)?;
+    std::fs::write(mounted.file(), vec![7; 8 << 20])?;
+    let before = written_sectors(&origin)?;
+    // There is no freeze: whatever was written, was written before it.
+    dm.arm(Fault { command: Command::Suspend, skipped: 0, errno: Errno::EINVAL, is_done: false });
+    let refused = pool.snapshot(&name("web"), &name("web@2"));
+    ensure!(dm.disarm() && refused.is_err(), "nothing was suspended");
+    let flushed = written_sectors(&origin)? - before;
+    ensure!(flushed >= (8 << 20) / 512, "only {flushed} sectors were written before the freeze");
+    mounted.unmount()
 }
