@@ -31,8 +31,10 @@ fn a_mounted_disk_and_the_disk_of_a_mounted_partition() {
     assert!(check_usable(&bench.system, &disk, true).is_ok(), "force overrides what is on it");
 }
 
+// Alone: a new mount namespace holds every mount there is, so the disk of a test beside this one
+// would stay in use after it was unmounted.
 #[test]
-fn a_disk_that_is_mounted_where_this_process_cannot_see_it() {
+fn alone_a_disk_that_is_mounted_where_this_process_cannot_see_it() {
     let Some(mut bench) = Bench::new() else { return };
     let disk = bench.disk();
     run("mkfs.ext4", &["-q", word(&disk)]);
