@@ -114,11 +114,11 @@ powercut: deps runner ## nothing acknowledged is lost at any flush; STEPS=900 SE
 	@GUEST='$(GUEST)' POWERCUT='$(DEBUG)/thinly-powercut' STEPS='$(STEPS)' SEED='$(SEED)' OPENS='$(OPENS)' \
 		tools/powercut/run.sh
 
-bench: bench-build ## the hot path against the kernel's floor and every rival, in the guest; writes docs/benchmarks.md; G=groups
-	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=full GROUPS_WANTED='$(G)' tools/bench/run.sh
+bench: bench-build ## the hot path against the kernel's floor and every rival, in the guest; writes docs/benchmarks.md; G=groups RESULTS=dir
+	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=full GROUPS_WANTED='$(G)' RESULTS='$(RESULTS)' tools/bench/run.sh
 
 bench-quick: bench-build ## the same in a few minutes, for a first look; writes nothing
-	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=quick GROUPS_WANTED='$(G)' tools/bench/run.sh
+	@GUEST='$(GUEST)' BIN='$(RELEASE)' EXTENT=quick GROUPS_WANTED='$(G)' RESULTS='$(RESULTS)' tools/bench/run.sh
 
 bench-micro: ## pieces of the hot path that need no kernel, timed by criterion
 	cargo bench --package thinly-benches --bench micro

@@ -1,6 +1,8 @@
 //! Every benchmark runs, on a real kernel, with a few rounds: it keeps working between two
 //! measurements. Times are not looked at.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use thinly_benches::groups::ALL;
 use thinly_benches::results::Group;
@@ -22,11 +24,12 @@ fn once(name: &str) -> Result<Group> {
         assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "\n{group}");
     }
     for disk in disks.paths() {
-        let holders = std::fs::read_dir(format!(
-            "/sys/class/block/{}/holders",
-            disk.file_name().unwrap_or_default().display()
-        ))?;
+        let name_of_disk = disk.file_name().unwrap_or_default();
+        let sysfs = Path::new("/sys/class/block").join(name_of_disk);
+        let holders = std::fs::read_dir(sysfs.join("holders"))?;
         assert_eq!(holders.count(), 0, "{name} takes everything off its disks");
+        let discards = std::fs::read_to_string(sysfs.join("queue/discard_max_bytes"))?;
+        assert_ne!(discards.trim(), "0", "{name} leaves {} without discards", disk.display());
     }
     Ok(group)
 }

@@ -1,11 +1,16 @@
 #!/bin/bash
 # Runs every benchmark in one guest and what needs no kernel on this host, and with EXTENT=full
-# writes docs/benchmarks.md and its pictures anew. GUEST and BIN come from the Makefile.
+# writes docs/benchmarks.md and its pictures anew. GUEST and BIN come from the Makefile. RESULTS names
+# a directory that keeps what was measured, as JSON; `thinly-bench report` reads it.
 set -euo pipefail
 
 extent=${EXTENT:-full}
-results=$(mktemp -d)
-trap 'rm -rf "$results"' EXIT
+results=${RESULTS:-}
+if [ -z "$results" ]; then
+    results=$(mktemp -d)
+    trap 'rm -rf "$results"' EXIT
+fi
+mkdir -p "$results"
 
 # Sparse on the host: a catalogue of 100,000 volumes needs the journal of a large disk.
 DISKS='80G 80G 80G' EXTENT=$extent $GUEST run --log --timeout 3600 --env "EXTENT=$extent" --env "GROUPS_WANTED=${GROUPS_WANTED:-}" \

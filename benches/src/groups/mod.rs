@@ -55,8 +55,8 @@ pub const ALL: &[Entry] = &[
     },
     Entry {
         name: "reap",
-        about: "what a neighbour notices when a large volume is deleted; against the bare message",
-        disk_count: 2,
+        about: "what a neighbour notices when a large volume is deleted; against the bare message and LVM",
+        disk_count: 3,
         run: reap::reap,
     },
     Entry {

@@ -3,12 +3,15 @@
 //! It works on a pool of the same make that no writer claims, and remembers nothing: what was made
 //! is known only to the caller. This is the least that any program can pay.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::fcntl::OFlag;
 use thinly_engine::aligned::AlignedBuffer;
 use thinly_engine::block_device::{Access, BlockDevice, DeviceNumber};
 use thinly_engine::dm::{Control, Dm, DmName, PoolMessage, SuspendOptions, ThinPoolStatus};
@@ -31,7 +34,11 @@ pub struct Floor {
     names: DeviceNames,
     pool: DeviceNumber,
     metadata: BlockDevice,
+    /// Where records go, opened with `O_DSYNC`: the plain way to a durable write.
+    records: File,
+    /// The same place, written as the engine writes.
     data: BlockDevice,
+    records_offset: u64,
     record: AlignedBuffer,
     records_written: AtomicU64,
     next_id: AtomicU32,
@@ -55,14 +62,29 @@ impl Floor {
             Ok(BlockDevice::open(&node(control.info(name)?.number), access)?)
         };
         let metadata = open(&names.metadata, Access::ReadOnly)?;
-        let data = open(&names.data, Access::ReadWrite)?;
+        let data_node = node(control.info(&names.data)?.number);
+        let data = BlockDevice::open(&data_node, Access::ReadWrite)?;
         ensure!(data.size().get() > 4 * RECORDS_BYTES, "the disk of the bare pool is too short");
-        data.zero_range(data.size().get() - RECORDS_BYTES, RECORDS_BYTES)?;
+        let records_offset = data.size().get() - RECORDS_BYTES;
+        data.zero_range(records_offset, RECORDS_BYTES)?;
+        let flags = (OFlag::O_DIRECT | OFlag::O_DSYNC).bits();
+        let records = OpenOptions::new().write(true).custom_flags(flags).open(data_node)?;
         let pool = control.info(&names.pool_device)?.number;
         let mut record = AlignedBuffer::zeroed(RECORD_BYTES);
         record.fill(0x5a);
         let (records_written, next_id) = (AtomicU64::new(0), AtomicU32::new(0));
-        Ok(Self { control, names, pool, metadata, data, record, records_written, next_id })
+        Ok(Self {
+            control,
+            names,
+            pool,
+            metadata,
+            records,
+            data,
+            records_offset,
+            record,
+            records_written,
+            next_id,
+        })
     }
 
     /// An id that was not used yet.
@@ -168,10 +190,18 @@ impl Floor {
 
     /// One durable write of a block that was never written before, as long as there are any.
     pub fn write_record(&self) -> Result<()> {
+        Ok(self.records.write_all_at(&self.record, self.next_record())?)
+    }
+
+    /// The same as the engine's journal does it, by a write and a flush.
+    pub fn write_record_and_flush(&self) -> Result<()> {
+        Ok(self.data.write_at(self.next_record(), &self.record)?)
+    }
+
+    fn next_record(&self) -> u64 {
         let records = RECORDS_BYTES / RECORD_BYTES as u64;
         let written = self.records_written.fetch_add(1, Ordering::Relaxed);
-        let place = written % records * RECORD_BYTES as u64;
-        Ok(self.data.write_at(self.data.size().get() - RECORDS_BYTES + place, &self.record)?)
+        self.records_offset + written % records * RECORD_BYTES as u64
     }
 
     /// The dm names of its devices.

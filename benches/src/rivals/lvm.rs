@@ -111,10 +111,16 @@ impl Lvm {
     }
 
     fn run(&self, name: &str, arguments: &[&str]) -> Result<()> {
-        let mut command = program::command(program::path(name));
-        command.args(["-qq", "--devices"]).arg(&self.disk).args(arguments);
-        program::output(&mut command).map(drop)
+        lvm(&self.disk, name, arguments).map(drop)
     }
+}
+
+/// Runs one of LVM's commands and gives what it writes. It looks at no other disk, which makes it
+/// quicker and disturbs nobody.
+pub(crate) fn lvm(disk: &Path, name: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = program::command(program::path(name));
+    command.args(["-qq", "--devices"]).arg(disk).args(arguments);
+    Ok(String::from_utf8(program::output(&mut command)?)?)
 }
 
 /// LVM's metadata with thin volumes in its pool.

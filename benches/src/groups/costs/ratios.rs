@@ -15,6 +15,7 @@ const WARM_UP_ROUNDS: usize = 3;
 
 #[derive(Debug, Default)]
 struct Rounds {
+    write: Pair,
     create: Pair,
     create_and_activate: Pair,
     deactivate: Pair,
@@ -45,6 +46,8 @@ impl Rounds {
         let mut tell = |pair: &Pair, name: &str, rival: &str, bound: Bound| {
             pair.tell(group, &mut table, name, rival, bound);
         };
+        let write = "write + fdatasync of 4 KiB, as the journal does it";
+        tell(&self.write, write, "4 KiB O_DSYNC", Bound::Shown);
         tell(&self.create, "create, durable", "create_thin + status", Bound::AtMost(0.5));
         let window = "suspend + create_snap + resume";
         tell(&self.window, "snapshot, frozen window", window, Bound::AtMost(1.1));
@@ -66,6 +69,9 @@ impl Rounds {
         let floor = &bed.floor;
         let name = VolumeName::new("volume")?;
         let (blank, id) = (floor.take_id()?, floor.take_id()?);
+
+        let ours = || floor.write_record_and_flush();
+        self.write.push_turn(ours_first, ours, || floor.write_record())?;
 
         let ours = || pool.create_volume(&name, VOLUME_SIZE).context("creating a volume");
         let bare = || floor.create_thin(blank);

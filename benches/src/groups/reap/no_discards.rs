@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Turns a disk's discards off until it goes.
+///
+/// Linux 6.12 takes no value back once it is zero: its granularity is zero as well then, and
+/// nothing is a multiple of that (`queue_discard_max_store`, `block/blk-sysfs.c`).
 #[derive(Debug)]
 pub(super) struct NoDiscards {
     setting: PathBuf,
@@ -25,7 +28,12 @@ impl NoDiscards {
 
 impl Drop for NoDiscards {
     fn drop(&mut self) {
-        // The disk works without; what the run ended with is the one thing to tell.
-        let _ = fs::write(&self.setting, &self.before);
+        if let Err(error) = fs::write(&self.setting, &self.before) {
+            let (setting, before) = (self.setting.display(), &self.before);
+            eprintln!(
+                "{setting} was {before} and is 0: this kernel does not take it back ({error}); the \
+                 disk takes no discards until it is detached or the machine starts again"
+            );
+        }
     }
 }

@@ -57,19 +57,25 @@ pub(super) fn prepare(
 }
 
 fn replace_metadata(engine: &Engine, pool: &str, shape: &Shape) -> Result<()> {
-    let image = Temporary::new();
-    generate(shape, &File::create_new(&image.0)?)?;
+    let image = generated(shape)?;
     let restored = engine.restore_metadata(pool, &image.0, false, &mut |_, _| {})?;
     ensure!(restored.device_count == 1, "one volume was generated: {restored:?}");
     Ok(())
 }
 
+/// Metadata of that shape, as a file.
+pub(super) fn generated(shape: &Shape) -> Result<Temporary> {
+    let image = Temporary(std::env::temp_dir().join(format!("thinly-reap-{}", Uuid::new_v4())));
+    generate(shape, &File::create_new(&image.0)?)?;
+    Ok(image)
+}
+
 /// A file that goes when the run fails too.
-struct Temporary(PathBuf);
+pub(super) struct Temporary(PathBuf);
 
 impl Temporary {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("thinly-reap-{}", Uuid::new_v4())))
+    pub(super) fn open(&self) -> Result<File> {
+        Ok(File::open(&self.0)?)
     }
 }
 

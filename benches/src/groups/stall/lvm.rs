@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::BLOCK_BYTES;
 use super::contender::{Contender, Sizes, Target};
-use super::filesystem::run;
+use crate::rivals::lvm::lvm;
 
 pub(super) const NAME: &str = "lvcreate -s";
 
@@ -35,10 +35,8 @@ impl Lvm {
         Ok(lvm)
     }
 
-    /// `--devices`: it looks at no other disk, which makes it quicker and disturbs nobody.
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let disk = self.disk.display().to_string();
-        run(program, &[&["-qq", "--devices", &disk], arguments].concat())
+    fn run(&self, command: &str, arguments: &[&str]) -> Result<()> {
+        lvm(&self.disk, command, arguments).map(drop)
     }
 }
 
