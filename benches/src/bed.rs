@@ -101,6 +101,7 @@ pub fn create_pool(
         metadata_device: None,
         block_size,
         metadata_size: None,
+        data_size: None,
         force: false,
         raw: false,
     })?;

@@ -7,10 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use thinly_engine::catalogue::PoolName;
+use thinly_engine::catalogue::{PoolName, PoolPolicy};
 use thinly_engine::pool::CapacityRule;
 use thinly_engine::units::{BlockSize, Bytes};
 use thiserror::Error;
+
+use crate::policy_config::RawPolicy;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -64,6 +66,8 @@ pub struct DeviceClass {
     pub filesystem: String,
     /// How much may be promised.
     pub rule: CapacityRule,
+    /// How the pool is looked after; `None` leaves that to the pool.
+    pub policy: Option<PoolPolicy>,
 }
 
 /// Whether a pool that is not there is made.
@@ -94,6 +98,7 @@ struct RawClass {
     #[serde(default)]
     spare_gb: u64,
     thin_pool: Option<RawThinPool>,
+    policy: Option<RawPolicy>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +146,8 @@ impl TryFrom<RawClass> for DeviceClass {
             .checked_mul(1 << 30)
             .map(Bytes::new)
             .ok_or_else(|| of("spare-gb is too large".to_owned()))?;
+        let policy = raw.policy.map(PoolPolicy::try_from).transpose();
+        let policy = policy.map_err(|error| of(format!("policy: {error}")))?;
         let ratio = raw.thin_pool.and_then(|thin_pool| thin_pool.overprovision_ratio);
         let overprovision_percent = ratio.map(percent).transpose().map_err(of)?;
         Ok(Self {
@@ -152,6 +159,7 @@ impl TryFrom<RawClass> for DeviceClass {
             block_size,
             filesystem,
             rule: CapacityRule { overprovision_percent, reserve },
+            policy,
             name,
         })
     }
@@ -238,6 +246,8 @@ impl LastLine for std::str::Lines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use thinly_engine::catalogue::{GrowthStep, OnFull};
+
     use super::*;
 
     const WHOLE: &str = "
@@ -252,6 +262,11 @@ device-classes:
     filesystem: xfs
     thin-pool:
       overprovision-ratio: 2.5
+    policy:
+      auto-extend: {at-percent: 80, by-percent: 20, max-gb: 500}
+      reserve-gb: 5
+      on-full: error
+      admit-data-percent: 95
   - name: slow
     pool: hdd
 ";
@@ -263,20 +278,25 @@ device-classes:
         assert_eq!((fast.name.as_str(), fast.default), ("fast", true));
         assert_eq!(fast.rule.overprovision_percent, Some(250));
         assert_eq!(fast.rule.reserve, Bytes::new(10 << 30));
+        let policy = fast.policy.unwrap();
+        let auto = policy.auto_extend.unwrap();
+        assert_eq!((auto.at_percent, auto.by), (80, GrowthStep::Percent(20)));
+        assert_eq!(auto.data_max, Some(Bytes::new(500 << 30)));
+        assert_eq!((policy.on_full, policy.admit_data_percent), (OnFull::Error, Some(95)));
         assert_eq!(fast.block_size.bytes(), Bytes::new(128 << 10));
         let slow = &config.device_classes[1];
         assert_eq!((slow.create, slow.filesystem.as_str()), (Create::Never, "ext4"));
-        assert_eq!(slow.rule.overprovision_percent, None);
+        assert_eq!((slow.rule.overprovision_percent, slow.policy), (None, None));
     }
 
     #[test]
     fn every_mistake_is_told_with_its_line() {
         for (from, to, words) in [
-            ("pool: hdd", "pool: nvme", &["share the pool", "line 13"][..]),
-            ("name: slow", "name: fast", &["two device classes", "line 13"]),
-            ("pool: hdd", "pool: hdd\n    default: true", &["both the default", "line 13"]),
-            ("pool: hdd", "pool: a/b", &["line 13", "a/b"]),
-            ("pool: hdd", "pol: hdd", &["line 14", "pol"]),
+            ("pool: hdd", "pool: nvme", &["share the pool", "line 18"][..]),
+            ("name: slow", "name: fast", &["two device classes", "line 18"]),
+            ("pool: hdd", "pool: hdd\n    default: true", &["both the default", "line 18"]),
+            ("pool: hdd", "pool: a/b", &["line 18", "a/b"]),
+            ("pool: hdd", "pol: hdd", &["line 19", "pol"]),
             ("ratio: 2.5", "ratio: 0.5", &["0.5", "from 1", "line 3"]),
             ("ratio: 2.5", "ratio: .nan", &["from 1"]),
             ("ratio: 2.5", "ratio: much", &["line 12", "much"]),
@@ -287,6 +307,9 @@ device-classes:
             ("devices: [/dev/nvme0n1]", "devices: []", &["if-empty", "devices"]),
             ("create: if-empty", "create: always", &["line 7", "always"]),
             ("name: slow", "name: Slow!", &["lower-case"]),
+            ("at-percent: 80", "at-percent: 100", &["auto-extend", "100 %"]),
+            ("by-percent: 20", "by-percent: 20, by-gb: 1", &["by-percent", "by-gb"]),
+            ("reserve-gb: 5", "reserve-gb: x", &["line 15"]),
         ] {
             let text = WHOLE.replace(from, to);
             assert_ne!(text, WHOLE, "{from}");

@@ -25,6 +25,7 @@ mod names;
 mod node;
 mod observe;
 mod operations;
+mod policy_config;
 mod pools;
 mod request;
 pub mod serve;

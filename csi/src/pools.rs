@@ -25,6 +25,8 @@ pub(crate) struct Class {
     recoveries: Arc<AtomicU64>,
     /// Whether a thread looks after it.
     tended: Arc<AtomicBool>,
+    /// Why it was not extended when that was tried last.
+    extension_error: Arc<Mutex<Option<String>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -39,23 +41,48 @@ impl Class {
             tracing::warn!(pool = %config.pool, "recovery: {finding}");
         }
         pool.set_capacity_rule(config.rule);
+        take_policy(&pool, &config)?;
         let uuid = pool.identity().uuid;
         let handle = Arc::new(Mutex::new(Some(Arc::new(pool))));
         let (recoveries, tended) = (Arc::default(), Arc::default());
-        Ok(Self { config, uuid, handle, recoveries, tended })
+        let extension_error = Arc::default();
+        Ok(Self { config, uuid, handle, recoveries, tended, extension_error })
     }
 
     /// The same pool under a changed configuration.
     pub(crate) fn with_config(&self, config: DeviceClass) -> Self {
         let (handle, tended) = (Arc::clone(&self.handle), Arc::clone(&self.tended));
-        Self { config, uuid: self.uuid, handle, recoveries: Arc::clone(&self.recoveries), tended }
+        let extension_error = Arc::clone(&self.extension_error);
+        let recoveries = Arc::clone(&self.recoveries);
+        Self { config, uuid: self.uuid, handle, recoveries, tended, extension_error }
     }
 
-    /// Makes the pool follow this class's rule.
+    /// Makes the pool follow this class's rule and policy.
     pub(crate) fn apply_rule(&self) {
         if let Ok(pool) = self.pool() {
             pool.set_capacity_rule(self.config.rule);
+            if let Err(error) = take_policy(&pool, &self.config) {
+                tracing::error!(pool = %self.config.pool, "its policy stays: {}", chain(&error));
+            }
         }
+    }
+
+    /// Gives the pool space when it runs low and may have it.
+    pub(crate) fn extend(&self) {
+        let Ok(pool) = self.pool() else { return };
+        let failed = match pool.tend() {
+            Ok(Some(extended)) => {
+                tracing::info!(pool = %self.config.pool, "extended: {extended}");
+                None
+            }
+            Ok(None) => None,
+            Err(error) => Some(chain(&error)),
+        };
+        let mut last = lock(&self.extension_error);
+        if let Some(error) = failed.as_ref().filter(|_| *last != failed) {
+            tracing::error!(pool = %self.config.pool, "it runs low and is not extended: {error}");
+        }
+        *last = failed;
     }
 
     /// One round of care: a handle in doubt is replaced, deleted volumes are freed.
@@ -145,6 +172,11 @@ impl Class {
     }
 }
 
+/// The file counts where it says anything.
+fn take_policy(pool: &Pool, config: &DeviceClass) -> Result<(), PoolError> {
+    config.policy.map_or(Ok(()), |policy| pool.set_policy(policy))
+}
+
 fn open_or_make(engine: &Engine, config: &DeviceClass) -> Result<Pool, PoolError> {
     let name = config.pool.as_str();
     let open = || match engine.attach(name) {
@@ -164,6 +196,7 @@ fn open_or_make(engine: &Engine, config: &DeviceClass) -> Result<Pool, PoolError
                 metadata_device: config.metadata_device.clone(),
                 block_size: config.block_size,
                 metadata_size: None,
+                data_size: None,
                 force: false,
                 raw: false,
             })?;

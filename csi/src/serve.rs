@@ -12,6 +12,7 @@ use thinly_csi_wire::group_controller_server::GroupControllerServer;
 use thinly_csi_wire::identity_server::IdentityServer;
 use thinly_csi_wire::node_server::NodeServer;
 use thinly_csi_wire::snapshot_metadata_server::SnapshotMetadataServer;
+use thinly_engine::monitor::{Monitor, MonitorStop};
 use thinly_engine::pool::Engine;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
@@ -214,6 +215,7 @@ async fn tend(
         }
     };
     tracing::info!("ready");
+    let _watching = watch_space(&driver);
     loop {
         tokio::select! {
             () = tokio::time::sleep(ROUND) => {}
@@ -226,6 +228,33 @@ async fn tend(
             tokio::task::spawn_blocking(move || class.tend(&engine));
         }
     }
+}
+
+/// Hears of pools that run low, until what it returns is dropped.
+fn watch_space(driver: &Arc<Driver>) -> Option<MonitorStop> {
+    let (monitor, stop) = match Monitor::new() {
+        Ok(made) => made,
+        Err(error) => {
+            tracing::error!("pools are not extended: {}", chain(&error));
+            return None;
+        }
+    };
+    let driver = Arc::clone(driver);
+    let run = move || {
+        let look = || driver.classes().iter().for_each(|class| class.extend());
+        if let Err(error) = monitor.run(look) {
+            tracing::error!("pools are not extended any more: {}", chain(&error));
+        }
+    };
+    // A thread of its own: it sleeps in a system call for most of its life.
+    let started = std::thread::Builder::new().name("monitor".to_owned()).spawn(run);
+    started.map_or_else(
+        |error| {
+            tracing::error!("pools are not extended: {error}");
+            None
+        },
+        |_| Some(stop),
+    )
 }
 
 /// Returns when the driver is to stop.

@@ -119,7 +119,7 @@ impl std::fmt::Display for DeviceNumber {
 pub struct BlockDevice {
     file: File,
     path: PathBuf,
-    size: Bytes,
+    size_bytes: AtomicU64,
     number: Option<DeviceNumber>,
     reads: AtomicU64,
     writes: AtomicU64,
@@ -160,7 +160,7 @@ impl BlockDevice {
         Ok(Self {
             file,
             path: path.to_owned(),
-            size,
+            size_bytes: AtomicU64::new(size.get()),
             number,
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -172,9 +172,17 @@ impl BlockDevice {
         &self.path
     }
 
-    /// The device's length when it was opened.
+    /// The device's length when it was opened, or last measured.
     pub fn size(&self) -> Bytes {
-        self.size
+        Bytes::new(self.size_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Measures a device that may have grown since it was opened.
+    pub fn measure(&self) -> Result<Bytes, DeviceError> {
+        let end = (&self.file).seek(SeekFrom::End(0));
+        let end = end.map_err(|source| self.io_error("measuring", 0, 0, source))?;
+        self.size_bytes.store(end, Ordering::Relaxed);
+        Ok(Bytes::new(end))
     }
 
     /// The device's number; `None` for an image file.

@@ -4,6 +4,7 @@
 //! Decisions live in [`plan`] and [`catalogue`], which hold no file descriptor, no clock and no log.
 #![deny(unsafe_code)]
 
+pub mod monitor;
 pub mod pool;
 
 pub mod catalogue;

@@ -4,6 +4,7 @@
 mod accounting;
 mod cluster;
 mod diff;
+mod growth;
 mod image;
 mod pool;
 mod snapshot;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::accounting::{Map, Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::diff::Diff;
+pub use self::growth::{Limit, OnFullWord, PoolGrow, PoolSet, Share};
 pub use self::image::{ImageDiff, ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
     PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,
@@ -171,6 +173,9 @@ pub struct Serve {
     /// Names or uuids of the pools.
     #[arg(required = true, value_name = "POOL", value_parser = crate::name::parse_pool)]
     pub pools: Vec<String>,
+    /// Wait so many seconds for disks that are not there yet.
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
 }
 
 /// `thinly completions`.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use thinly_engine::catalogue::ObjectId;
 use thinly_engine::dm::DmError;
+use thinly_engine::monitor::MonitorError;
 use thinly_engine::pool::PoolError;
 use thiserror::Error;
 
@@ -21,6 +22,9 @@ pub enum Failure {
     /// The engine said no.
     #[error(transparent)]
     Engine(Box<PoolError>),
+    /// Events of the device-mapper cannot be waited for.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// The arguments parse, but contradict each other.
     #[error("{0}")]
     Usage(String),
@@ -212,6 +216,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
+            Self::Monitor(_) => Exit::Internal,
             Self::Usage(_) | Self::HandleList { .. } => Exit::Usage,
             Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
             Self::NoVolume { .. } | Self::NoGroup { .. } | Self::NothingHeld { .. } => {

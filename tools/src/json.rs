@@ -8,6 +8,7 @@ mod cluster;
 mod diff;
 mod image;
 mod map;
+mod policy;
 mod report;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use thinly_engine::catalogue::VolumeKind;
+use thinly_engine::layout::METADATA_BYTES_MAX;
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
     DeviceView, PoolState, PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage,
@@ -32,6 +34,7 @@ pub(crate) use self::diff::kind_word;
 pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::map::MapJson;
+pub use self::policy::PolicyJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 use crate::time::rfc3339;
 
@@ -48,6 +51,9 @@ pub struct PoolJson {
     pub block_size_bytes: u64,
     pub created_at: Option<String>,
     pub usage: Option<UsageJson>,
+    pub unused_bytes: Option<u64>,
+    pub metadata_limit_bytes: u64,
+    pub policy: Option<PolicyJson>,
     pub virtual_bytes: u64,
     pub volume_count: usize,
     pub snapshot_count: usize,
@@ -222,6 +228,9 @@ impl From<&PoolView> for PoolJson {
             block_size_bytes: view.block_size.bytes().get(),
             created_at: view.created_at.and_then(rfc3339),
             usage: view.usage.as_ref().map(UsageJson::from),
+            unused_bytes: view.unused.map(thinly_engine::units::Bytes::get),
+            metadata_limit_bytes: METADATA_BYTES_MAX.get(),
+            policy: view.policy.as_ref().map(PolicyJson::from),
             virtual_bytes: view.virtual_bytes.get(),
             volume_count: view.volume_count,
             snapshot_count: view.snapshot_count,

@@ -31,6 +31,7 @@ mod diff_command;
 mod failure;
 mod file;
 mod forget_command;
+mod grow_command;
 mod image_command;
 mod known;
 mod manual_command;
@@ -45,6 +46,7 @@ mod snapshot_command;
 mod time;
 mod usage_command;
 mod volume_command;
+mod wait;
 
 pub use advice::advice;
 pub use cli::run;

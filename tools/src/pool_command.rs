@@ -1,6 +1,8 @@
 //! `thinly pool ...`.
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView, RepairRequest};
 use thinly_engine::units::TransactionId;
 
@@ -13,10 +15,12 @@ use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::file;
+use crate::grow_command;
 use crate::json::{FileJson, PoolJson, RepairJson, SalvagedJson};
 use crate::progress::Progress;
 use crate::render;
 use crate::session;
+use crate::wait::open_within;
 
 pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> {
     let console = context.console;
@@ -35,6 +39,8 @@ pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> 
         PoolVerb::Salvage(target) => salvage(console, &target.pool),
         PoolVerb::Open(arguments) => open(console, arguments),
         PoolVerb::Close(target) => close(console, &target.pool),
+        PoolVerb::Grow(arguments) => grow_command::grow(context, arguments),
+        PoolVerb::Set(arguments) => grow_command::set(context, arguments),
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
         PoolVerb::Repair(arguments) => repair(console, arguments),
         PoolVerb::RestoreMetadata(arguments) => restore_metadata(console, arguments),
@@ -56,6 +62,7 @@ fn create(console: Console<'_>, arguments: &PoolCreate) -> Result<(), Failure> {
         metadata_device: arguments.metadata.clone(),
         block_size: arguments.block_size,
         metadata_size: arguments.metadata_size,
+        data_size: arguments.data_size,
         force: arguments.force,
         raw: arguments.raw,
     })?;
@@ -104,7 +111,11 @@ fn salvage(console: Console<'_>, pool: &str) -> Result<(), Failure> {
 
 fn open(console: Console<'_>, arguments: &PoolOpen) -> Result<(), Failure> {
     let engine = Engine::new()?;
-    let pool = engine.open_pool(&arguments.pool, &arguments.devices)?;
+    let patience = Duration::from_secs(arguments.wait.unwrap_or(0));
+    let (name, devices) = (&arguments.pool, &arguments.devices);
+    let (pool, _) = open_within(&engine, name, devices, patience, false, &mut |missing| {
+        console.warn(&format!("waiting: {missing}"));
+    })?;
     session::warn_of_findings(console, &pool);
     session::settle(console, pool, true);
     answer(console, engine.view(&arguments.pool)?)

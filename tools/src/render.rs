@@ -6,9 +6,11 @@ mod check;
 mod cluster;
 mod diff;
 mod image;
+mod policy;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use thinly_engine::catalogue::{Provision, VolumeKind};
+use thinly_engine::catalogue::{PoolPolicy, Provision, VolumeKind};
+use thinly_engine::layout::METADATA_BYTES_MAX;
 use thinly_engine::pool::{
     PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView,
 };
@@ -123,6 +125,7 @@ pub fn volume_page(volume: &VolumeView) -> String {
 /// All that is known of one pool, and what to do.
 pub fn pool_page(pool: &PoolView) -> String {
     let usage = |of: fn(&Usage) -> String| pool.usage.as_ref().map_or_else(nothing, of);
+    let policy = |of: fn(&PoolPolicy) -> String| pool.policy.as_ref().map_or_else(nothing, of);
     let writer = match pool.writer {
         Some(pid) => format!("process {pid}"),
         None if pool.clean => "none; the last one ended in order".to_owned(),
@@ -135,6 +138,7 @@ pub fn pool_page(pool: &PoolView) -> String {
         ("Health", text_or_nothing(pool.health)),
         ("Data", usage(data_usage)),
         ("Metadata", usage(metadata_usage)),
+        ("Can grow by", pool.unused.map_or_else(nothing, |unused| growth(pool, unused))),
         ("Volumes", format!("{}, {} virtual", pool.volume_count, human(pool.virtual_bytes))),
         ("Snapshots", pool.snapshot_count.to_string()),
         ("Block size", human(pool.block_size.bytes())),
@@ -144,8 +148,13 @@ pub fn pool_page(pool: &PoolView) -> String {
             "Snapshot time",
             pool.snapshot_time.map_or_else(nothing, |at| format!("{at} of {SNAPSHOT_TIME_MAX}")),
         ),
+        ("Grows", policy(policy::extension)),
+        ("When full", policy(policy::when_full)),
         ("Writer", writer),
     ]);
+    if let Some(limits) = pool.policy.as_ref().and_then(policy::admission) {
+        page.push_str(&section("Admission", [limits].into_iter()));
+    }
     let devices = pool.devices.iter().map(|device| {
         let path = device.path.as_ref().map(|path| path.display().to_string());
         let size = human(device.size);
@@ -157,6 +166,18 @@ pub fn pool_page(pool: &PoolView) -> String {
     page.push_str(&section("Thin ids that no volume claims", id_line(&pool.orphans)));
     page.push_str(&section("What to do", advice(pool).into_iter()));
     page
+}
+
+/// How far a pool can grow: its data by what its disks still hold, its metadata up to what the kernel
+/// uses.
+fn growth(pool: &PoolView, unused: Bytes) -> String {
+    let metadata = pool.usage.as_ref().map_or_else(String::new, |usage| {
+        format!("; metadata up to {} in all", human(METADATA_BYTES_MAX.max(usage.total_metadata)))
+    });
+    if unused == Bytes::ZERO {
+        return format!("nothing without another disk{metadata}");
+    }
+    format!("{}{metadata}", human(unused))
 }
 
 /// What a repair found, did, and leaves to do.

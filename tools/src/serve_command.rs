@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use thinly_engine::catalogue::VolumeName;
+use thinly_engine::monitor::Monitor;
 use thinly_engine::plan::Health;
-use thinly_engine::pool::{Engine, Pool, PoolError};
+use thinly_engine::pool::{Engine, Pool};
 
 use crate::admin::{AdminServer, Entry, Residence};
 use crate::args::Serve;
@@ -22,6 +23,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::json::EventJson;
 use crate::notify::notify;
+use crate::wait::open_within;
 
 const POLL: Duration = Duration::from_secs(3);
 
@@ -31,16 +33,23 @@ const ROUNDS_PER_LOOK: u64 = 20;
 pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Result<(), Failure> {
     let signals = block_stop_signals()?;
     let log = Log { console };
-    let served = Arc::new(AllServed(attach_all(log, &arguments.pools)?));
+    let served = Arc::new(AllServed(attach_all(log, arguments)?));
     let admin = take_changes(log, socket, &served);
     tell_manager(log, "READY=1");
     let stop = Stop::default();
+    let (monitor, monitor_stop) = Monitor::new().map_err(Failure::from)?;
     let waited = thread::scope(|scope| {
         for served in &served.0 {
             scope.spawn(|| served.watch(log, &stop));
         }
+        scope.spawn(|| {
+            if let Err(error) = monitor.run(|| served.extend_all(log)) {
+                log.line("error", None, &format!("pools are not extended any more: {error}"));
+            }
+        });
         let waited = signals.wait();
         stop.request();
+        drop(monitor_stop);
         tell_manager(log, "STOPPING=1");
         waited
     });
@@ -90,11 +99,12 @@ fn tell_manager(log: Log<'_>, state: &str) {
 }
 
 /// All of them, or none: what was attached already is released again.
-fn attach_all(log: Log<'_>, names: &[String]) -> Result<Vec<Served>, Failure> {
+fn attach_all(log: Log<'_>, arguments: &Serve) -> Result<Vec<Served>, Failure> {
     let engine = Engine::new()?;
+    let patience = Duration::from_secs(arguments.wait.unwrap_or(0));
     let mut served = Vec::new();
-    for name in names {
-        match Served::attach(&engine, log, name) {
+    for name in &arguments.pools {
+        match Served::attach(&engine, log, name, patience) {
             Ok(one) => served.push(one),
             Err(failure) => {
                 for one in served {
@@ -152,6 +162,15 @@ impl Stop {
 #[derive(Debug)]
 struct AllServed(Vec<Served>);
 
+impl AllServed {
+    /// Gives space to pools that run low and may have it.
+    fn extend_all(&self, log: Log<'_>) {
+        for served in &self.0 {
+            served.extend(log);
+        }
+    }
+}
+
 impl Residence for AllServed {
     /// The engine's own locks are all that is needed: nobody else makes changes here.
     fn enter(&self, pool: &str, _: &[&VolumeName], work: &mut dyn FnMut(&Pool)) -> Entry {
@@ -170,19 +189,25 @@ impl Residence for AllServed {
 struct Served {
     name: String,
     pool: Pool,
+    /// Why it was not extended when that was tried last.
+    extension_error: Mutex<Option<String>>,
 }
 
 impl Served {
-    fn attach(engine: &Engine, log: Log<'_>, name: &str) -> Result<Self, Failure> {
-        let (pool, event) = match engine.attach(name) {
-            Err(PoolError::NotOpen { .. }) => (engine.open_pool(name, &[])?, "opened"),
-            attached => (attached?, "attached"),
-        };
+    fn attach(
+        engine: &Engine,
+        log: Log<'_>,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let mut tell = |missing: &str| log.line("waiting", Some(name), missing);
+        let (pool, is_new) = open_within(engine, name, &[], patience, true, &mut tell)?;
+        let event = if is_new { "opened" } else { "attached" };
         for finding in pool.findings() {
             log.line("finding", Some(name), &finding.to_string());
         }
         log.line(event, Some(name), "serving it");
-        Ok(Self { name: name.to_owned(), pool })
+        Ok(Self { name: name.to_owned(), pool, extension_error: Mutex::default() })
     }
 
     fn watch(&self, log: Log<'_>, stop: &Stop) {
@@ -222,6 +247,25 @@ impl Served {
             log.line("reaped", Some(&self.name), &message);
         }
         Ok(())
+    }
+
+    fn extend(&self, log: Log<'_>) {
+        let mut last = self.extension_error.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.pool.tend() {
+            Ok(extended) => {
+                last.take();
+                if let Some(extended) = extended {
+                    log.line("extended", Some(&self.name), &extended.to_string());
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if last.as_ref() != Some(&error) {
+                    log.line("error", Some(&self.name), &error);
+                    *last = Some(error);
+                }
+            }
+        }
     }
 
     fn release(self, log: Log<'_>) {

@@ -14,8 +14,8 @@ use thinly::json::{
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
-    Content, GroupTag, ObjectId, ObjectKind, PoolName, Provision, ProvisionKey, Timestamp,
-    VolumeKind, VolumeName,
+    AutoExtend, Content, GroupTag, GrowthStep, ObjectId, ObjectKind, OnFull, PoolName, PoolPolicy,
+    Provision, ProvisionKey, Timestamp, VolumeKind, VolumeName,
 };
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
@@ -56,6 +56,19 @@ fn healthy_pool() -> PoolView {
             used_metadata: Bytes::new(17 << 20),
             total_metadata: Bytes::new(128 << 20),
         }),
+        unused: Some(Bytes::new(20 * GIB)),
+        policy: Some(PoolPolicy {
+            auto_extend: Some(AutoExtend {
+                at_percent: 80,
+                by: GrowthStep::Percent(20),
+                data_max: Some(Bytes::new(500 * GIB)),
+            }),
+            reserve: Bytes::new(5 * GIB),
+            on_full: OnFull::Queue,
+            admit_data_percent: Some(95),
+            admit_metadata_percent: None,
+            overcommit_metadata: false,
+        }),
         transaction_id: Some(TransactionId::new(12)),
         snapshot_time: Some(3),
         volume_count: 2,
@@ -80,6 +93,8 @@ fn troubled_pool() -> PoolView {
             used_metadata: Bytes::new(110 << 20),
             total_metadata: Bytes::new(128 << 20),
         }),
+        unused: Some(Bytes::ZERO),
+        policy: Some(PoolPolicy::default()),
         snapshot_time: Some(16_000_000),
         tombstones: (0..23).map(id).collect(),
         orphans: vec![id(77)],

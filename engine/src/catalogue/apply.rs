@@ -67,6 +67,8 @@ impl Catalogue {
             }
             Record::Unprovisioned { uuid } if self.has_object(*uuid) => Ok(()),
             Record::Unprovisioned { uuid } => Err(ApplyError::NoVolume { uuid: *uuid }),
+            Record::Grown { devices, segments } => Ok(self.grown(devices, segments).map(drop)?),
+            Record::PolicySet(policy) => Ok(policy.check()?),
         }
     }
 
@@ -107,6 +109,12 @@ impl Catalogue {
                 }
             }
             Record::Unprovisioned { uuid } => self.detach(uuid),
+            Record::Grown { devices, segments } => {
+                let map = self.grown(&devices, &segments)?;
+                self.segments = map.all_segments().to_vec();
+                self.devices.extend(devices);
+            }
+            Record::PolicySet(policy) => self.policy = policy,
             volume_change => self.apply_to_volume(volume_change),
         }
         Ok(())

@@ -5,7 +5,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::name::VolumeName;
+use super::policy::PolicyError;
 use super::provision::{Provision, ProvisionKey};
+use crate::layout::ExtentError;
 use crate::units::{Bytes, ThinId};
 
 /// A record that contradicts the state. On the live path it is a user's mistake (a name taken
@@ -13,6 +15,12 @@ use crate::units::{Bytes, ThinId};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ApplyError {
+    /// The extents would not be true.
+    #[error(transparent)]
+    Extents(#[from] ExtentError),
+    /// The policy makes no sense.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The name is taken.
     #[error("the name {name:?} is taken by another volume or snapshot; choose another one")]
     NameTaken {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::apply::check_first_epoch;
 use super::apply_error::ApplyError;
+use super::policy::PoolPolicy;
 use super::provision::Provision;
 use super::record::{PoolDevice, PoolIdentity, Record, RecordError};
 use super::state::{Catalogue, Epoch};
@@ -52,6 +53,7 @@ pub struct Frozen {
     provisions: Vec<(Uuid, Arc<Provision>)>,
     tombstones: BTreeMap<ThinId, TombstoneReason>,
     orphans: BTreeSet<ThinId>,
+    policy: PoolPolicy,
     epoch: Epoch,
 }
 
@@ -63,6 +65,9 @@ impl Frozen {
         self.volumes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.provisions.sort_unstable_by(|(_, a), (_, b)| a.key.cmp(&b.key));
         let segments = (!self.segments.is_empty()).then_some(Record::SegmentsAdded(self.segments));
+        // A pool that has none is read by releases that know none.
+        let policy =
+            (self.policy != PoolPolicy::default()).then_some(Record::PolicySet(self.policy));
         let volume = |volume: Arc<Volume>| Record::Checkpointed(Arc::unwrap_or_clone(volume));
         let provision = |(uuid, provision)| Record::Provisioned {
             made: None,
@@ -76,6 +81,7 @@ impl Frozen {
         std::iter::once(Record::PoolCreated(self.pool))
             .chain(self.devices.into_iter().map(Record::DeviceAdded))
             .chain(segments)
+            .chain(policy)
             .chain(self.volumes.into_iter().map(volume))
             .chain(self.provisions.into_iter().map(provision))
             .chain(self.tombstones.into_iter().map(tombstone))
@@ -97,6 +103,7 @@ impl Catalogue {
             provisions: self.provisions.iter().map(provision).collect(),
             tombstones: self.tombstones.clone(),
             orphans: self.orphans.clone(),
+            policy: self.policy,
             epoch: self.epoch,
         }
     }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::policy::{AutoExtend, GrowthStep, OnFull, PoolPolicy};
 use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
 use super::{PoolName, Provision, ProvisionKey, VolumeName};
@@ -143,9 +144,44 @@ fn provision_records() -> Vec<Record> {
     ]
 }
 
+fn growth_records() -> Vec<Record> {
+    let segment = Segment {
+        role: Role::Metadata,
+        logical_start: Extents::new(300),
+        device: uuid(7),
+        device_start: Extents::new(0),
+        count: Extents::new(1 << 20),
+    };
+    let auto = AutoExtend {
+        at_percent: 80,
+        by: GrowthStep::Percent(300),
+        data_max: Some(Bytes::new(1 << 50)),
+    };
+    vec![
+        Record::Grown {
+            devices: vec![PoolDevice { uuid: uuid(7), index: 3, size: Bytes::new(1 << 42) }],
+            segments: vec![segment],
+        },
+        Record::PolicySet(PoolPolicy::default()),
+        Record::PolicySet(PoolPolicy {
+            auto_extend: Some(auto),
+            reserve: Bytes::new(10 << 30),
+            on_full: OnFull::Error,
+            admit_data_percent: Some(95),
+            admit_metadata_percent: Some(90),
+            overcommit_metadata: true,
+        }),
+        Record::PolicySet(PoolPolicy {
+            auto_extend: Some(AutoExtend { by: GrowthStep::Bytes(Bytes::new(5)), ..auto }),
+            ..PoolPolicy::default()
+        }),
+    ]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
-    pool_records().into_iter().chain(volume_records()).chain(provision_records()).collect()
+    let groups = [pool_records(), volume_records(), provision_records(), growth_records()];
+    groups.into_iter().flatten().collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

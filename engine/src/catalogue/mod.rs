@@ -8,6 +8,7 @@
 mod apply;
 mod apply_error;
 mod checkpoint;
+mod extents;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(clippy::unwrap_used, reason = "its name is a good one")]
 pub(crate) mod fixture;
@@ -16,6 +17,7 @@ pub(crate) mod fuzz;
 mod handle;
 mod ids;
 mod name;
+mod policy;
 mod provision;
 mod provisioning;
 mod record;
@@ -30,6 +32,7 @@ pub use checkpoint::{Frozen, ReplayError};
 pub use handle::{DRIVER_NAME, ObjectId, ObjectIdError, ObjectKind, TOPOLOGY_KEY};
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};
+pub use policy::{AutoExtend, GrowthStep, OnFull, PolicyError, PoolPolicy};
 pub use provision::{ClusterAccess, Provision, ProvisionKey};
 pub use record::{PoolDevice, PoolIdentity, RECORD_VERSION, Record, RecordError, SnapshotMember};
 pub use state::{Catalogue, Epoch};

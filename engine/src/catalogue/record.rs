@@ -7,6 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::name::{PoolName, VolumeName};
+use super::policy::PoolPolicy;
 use super::provision::{Provision, made};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
 use crate::layout::Segment;
@@ -219,6 +220,15 @@ pub enum Record {
         /// The identity of a volume, a snapshot or a group of snapshots.
         uuid: Uuid,
     },
+    /// Devices joined and roles got extents, all at once: a growth.
+    Grown {
+        /// The devices that joined.
+        devices: Vec<PoolDevice>,
+        /// What the roles got.
+        segments: Vec<Segment>,
+    },
+    /// How the pool is to be looked after from now on.
+    PolicySet(PoolPolicy),
 }
 
 /// A record that cannot be read.

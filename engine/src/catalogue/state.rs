@@ -7,6 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::name::VolumeName;
+use super::policy::PoolPolicy;
 use super::provision::{Provision, ProvisionKey};
 use super::record::{PoolDevice, PoolIdentity, Record};
 use super::volume::{TombstoneReason, Volume};
@@ -77,6 +78,7 @@ pub struct Catalogue {
     pub(super) keys: BTreeMap<ProvisionKey, Uuid>,
     /// The sizes of volumes and clones added up; wide, so that no records overflow it.
     pub(super) volumes_bytes: u128,
+    pub(super) policy: PoolPolicy,
     pub(super) epoch: Epoch,
 }
 
@@ -96,6 +98,7 @@ impl Catalogue {
             provisions: HashMap::new(),
             keys: BTreeMap::new(),
             volumes_bytes: 0,
+            policy: PoolPolicy::default(),
             epoch: Epoch::Released { epoch: 0, transaction_id: TransactionId::ZERO },
         }
     }
@@ -113,6 +116,11 @@ impl Catalogue {
     /// Who lives where.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// How the pool is to be looked after.
+    pub const fn policy(&self) -> &PoolPolicy {
+        &self.policy
     }
 
     /// Where the sequence of writers stands.

@@ -71,6 +71,7 @@ pub use control::{CONTROL_NODE, Control};
 pub use counters::DmCounters;
 pub use device_number::{DeviceReference, from_kernel_device, to_kernel_device};
 pub use error::DmError;
+pub use events::Wake;
 pub use flags::{DmFlags, UdevFlags};
 pub use info::{DeviceInfo, ListedDevice};
 pub use key::DeviceKey;

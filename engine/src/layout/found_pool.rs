@@ -7,7 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::error::LayoutError;
-use super::label::Label;
+use super::label::{Label, LabelState};
 use super::label_format::LabelCopy;
 use super::label_read::LabelDamage;
 use crate::block_device::DeviceNumber;
@@ -160,7 +160,7 @@ fn problems_of(device: &FoundDevice, newest: &Label) -> Vec<ScanProblem> {
         ("pool name", label.pool_name == newest.pool_name),
         ("extent length", label.extent_bytes == newest.extent_bytes),
         ("block size", label.block_size == newest.block_size),
-        ("state", label.state == newest.state),
+        ("state", label.state == newest.state || label.state == LabelState::Joining),
     ];
     let differing = fields.into_iter().filter(|(_, same)| !same);
     let disagreement = |field| ScanProblem::Disagreement { path: path.clone(), field };

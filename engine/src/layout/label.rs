@@ -23,6 +23,8 @@ pub enum LabelState {
     Live,
     /// The pool is being removed; what is left of it may go.
     Destroying,
+    /// The device is being added to a pool that is in use: a member once the catalogue names it.
+    Joining,
 }
 
 impl LabelState {
@@ -32,6 +34,7 @@ impl LabelState {
             Self::Creating => 1,
             Self::Live => 2,
             Self::Destroying => 3,
+            Self::Joining => 4,
         }
     }
 
@@ -41,6 +44,7 @@ impl LabelState {
             1 => Some(Self::Creating),
             2 => Some(Self::Live),
             3 => Some(Self::Destroying),
+            4 => Some(Self::Joining),
             _ => None,
         }
     }

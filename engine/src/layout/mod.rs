@@ -21,6 +21,7 @@ mod found_pool;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod gpt;
+mod growth;
 mod label;
 mod label_device;
 mod label_format;
@@ -49,6 +50,7 @@ pub use extent_map::{DeviceSpace, ExtentError, ExtentMap, Placement};
 pub use facts::{DeviceFacts, Holder, PartitionFacts};
 pub use filesystem::{FilesystemFacts, filesystem_of};
 pub use found_pool::{FoundDevice, FoundPool, ScanProblem};
+pub use growth::{Growth, GrowthRequest, plan_growth};
 pub use label::{JournalPlacement, Label, LabelState, POOL_NAME_BYTES_MAX};
 pub use label_device::{read_labels, wipe_labels, write_labels};
 pub use label_format::{LABEL_BYTES, LABEL_HEAD_OFFSET, LABEL_SEGMENTS_MAX, LabelCopy};

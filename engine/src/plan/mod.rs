@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod epoch;
+mod exhaustion;
 mod finding;
 mod mode;
 mod names;
@@ -14,11 +15,13 @@ mod reconcile;
 mod stack;
 mod step;
 mod unwind;
+mod watch;
 
 #[cfg(test)]
 mod enumeration;
 
 pub use epoch::{announcement, farewell};
+pub use exhaustion::{WritableTree, copy_potential, metadata_potential};
 pub use finding::Finding;
 pub use mode::{Health, Operation, Refusal, admit};
 pub use names::{DeviceNames, LINK_DIRECTORY, UUID_PREFIX, link_path};
@@ -30,3 +33,4 @@ pub use reconcile::{ForeignPool, KernelView, Reconciliation, Tail, needs_device_
 pub use stack::{PoolGeometry, linear_table, pool_table, thin_table, view_table};
 pub use step::{Failure, Plan, Step};
 pub use unwind::{Unwinding, unwind};
+pub use watch::{Action, Supply, watch};

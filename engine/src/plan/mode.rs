@@ -45,10 +45,13 @@ impl Health {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Writable => "nothing is wrong",
-            Self::OutOfDataSpace => "free data blocks: delete volumes or snapshots, or trim",
+            Self::OutOfDataSpace => {
+                "give it space with `thinly pool grow`, or free some: delete volumes or snapshots, or trim"
+            }
             Self::ReadOnly => {
-                "its metadata is full or could not be written: close the pool and open it; if it \
-                 stays so, pack the metadata offline (docs/operations.md, \"The metadata is full\")"
+                "its metadata is full or could not be written: give it more with `thinly pool grow \
+                 --metadata-by`, or close the pool and open it; if it stays so, pack the metadata \
+                 offline (docs/operations.md, \"The metadata is full\")"
             }
             Self::NeedsCheck => {
                 "close the pool, look at it with `thinly pool repair`, repair it with `--yes`, and \
@@ -98,11 +101,13 @@ pub enum Operation {
     Delete,
     /// Free what a tombstone holds.
     Reap,
+    /// Give the pool more data or metadata.
+    Grow,
 }
 
 impl Operation {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::Allocate,
         Self::Activate,
@@ -114,7 +119,13 @@ impl Operation {
         Self::Rollback,
         Self::Delete,
         Self::Reap,
+        Self::Grow,
     ];
+
+    /// Whether it makes a volume or snapshot that was not there.
+    pub const fn makes_something(self) -> bool {
+        matches!(self, Self::Create | Self::SnapshotActive | Self::SnapshotInactive)
+    }
 
     /// The operation in words, for messages.
     pub const fn name(self) -> &'static str {
@@ -130,6 +141,7 @@ impl Operation {
             Self::Rollback => "a rollback",
             Self::Delete => "deleting a volume",
             Self::Reap => "freeing deleted volumes",
+            Self::Grow => "growing the pool",
         }
     }
 }
@@ -158,6 +170,8 @@ pub fn admit(health: Health, operation: Operation) -> Result<(), Refusal> {
         }
         Operation::Create | Operation::Reap => health.serves_messages(),
         Operation::SnapshotActive => health == Health::Writable,
+        // The kernel resizes nothing that must be checked first (`maybe_resize_metadata_dev`).
+        Operation::Grow => health < Health::NeedsCheck,
     };
     if served { Ok(()) } else { Err(Refusal { health, operation }) }
 }
@@ -197,7 +211,8 @@ mod tests {
              yyyyy renaming a volume\n\
              yy--- a rollback\n\
              yyyy- deleting a volume\n\
-             yy--- freeing deleted volumes\n"
+             yy--- freeing deleted volumes\n\
+             yyy-- growing the pool\n"
         );
     }
 

@@ -4,11 +4,12 @@
 use uuid::Uuid;
 
 use crate::block_device::DeviceNumber;
+use crate::catalogue::{Catalogue, OnFull};
 use crate::dm::{
     DeviceReference, LinearTable, PoolFeature, TableLine, Target, ThinPoolTable, ThinTable,
 };
-use crate::layout::LinearSegment;
-use crate::units::{BlockSize, DataBlocks, Sectors, ThinId};
+use crate::layout::{LinearSegment, Role};
+use crate::units::{BlockSize, DataBlocks, SECTOR_BYTES, Sectors, ThinId};
 
 /// What the thin-pool's table needs.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,28 @@ pub struct PoolGeometry {
     pub block_size: BlockSize,
     /// Whether discards reach the disks.
     pub discard_passdown: bool,
+    /// At how many free blocks the kernel tells that the pool runs low.
+    pub low_water_mark: DataBlocks,
+    /// Whether a write that finds no free block fails at once.
+    pub error_if_no_space: bool,
+}
+
+impl PoolGeometry {
+    /// What the catalogue has for the pool over these two linears.
+    pub fn of(catalogue: &Catalogue, metadata: DeviceNumber, data: DeviceNumber) -> Self {
+        let pool = catalogue.pool();
+        let data_bytes = catalogue.length_of(Role::Data);
+        let policy = catalogue.policy();
+        Self {
+            metadata,
+            data,
+            data_length: Sectors::new(data_bytes.get() / SECTOR_BYTES),
+            block_size: pool.block_size,
+            discard_passdown: pool.discard_passdown,
+            low_water_mark: policy.low_water_mark(pool.block_size.blocks_floor(data_bytes)),
+            error_if_no_space: policy.on_full == OnFull::Error,
+        }
+    }
 }
 
 /// The table of a linear device; `None` names a device that is not there.
@@ -43,12 +66,16 @@ pub fn linear_table(
         .collect()
 }
 
-/// The thin-pool's table. New blocks are zeroed (no tenant sees another's data) and a full pool
-/// queues writes, which leaves the kernel's minute to grow it.
+/// The thin-pool's table. New blocks are zeroed (no tenant sees another's data), and unless its
+/// policy says otherwise a full pool queues writes, which leaves the kernel's minute to grow it.
 pub fn pool_table(geometry: &PoolGeometry) -> Vec<TableLine> {
-    let blocks = geometry.block_size.blocks_floor(geometry.data_length.to_bytes());
-    let features =
-        if geometry.discard_passdown { Vec::new() } else { vec![PoolFeature::NoDiscardPassdown] };
+    let mut features = Vec::new();
+    if !geometry.discard_passdown {
+        features.push(PoolFeature::NoDiscardPassdown);
+    }
+    if geometry.error_if_no_space {
+        features.push(PoolFeature::ErrorIfNoSpace);
+    }
     vec![TableLine {
         start: Sectors::ZERO,
         length: geometry.data_length,
@@ -56,7 +83,7 @@ pub fn pool_table(geometry: &PoolGeometry) -> Vec<TableLine> {
             metadata: DeviceReference::from(geometry.metadata),
             data: DeviceReference::from(geometry.data),
             block_size: geometry.block_size,
-            low_water_mark: DataBlocks::new(blocks.get() / 10),
+            low_water_mark: geometry.low_water_mark,
             features: features.into_iter().collect(),
         }),
     }]

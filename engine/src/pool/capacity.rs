@@ -9,7 +9,9 @@
 use super::error::PoolError;
 use super::handle::Pool;
 use super::locks::lock;
+use super::view::Usage;
 use super::volumes::VOLUME_BYTES_MAX;
+use crate::catalogue::PoolPolicy;
 use crate::dm::PoolUsage;
 use crate::plan::{Health, Operation, Refusal, admit};
 use crate::units::{BlockSize, Bytes, SECTOR_BYTES};
@@ -79,6 +81,23 @@ impl Capacity {
         }
         Ok(())
     }
+}
+
+/// Refuses something new in a pool that is fuller than its policy allows.
+pub(super) fn admit_by_policy(policy: &PoolPolicy, usage: &Usage) -> Result<(), PoolError> {
+    let parts = [
+        ("data", policy.admit_data_percent, usage.used_data, usage.total_data),
+        ("metadata", policy.admit_metadata_percent, usage.used_metadata, usage.total_metadata),
+    ];
+    for (what, limit, used, total) in parts {
+        let Some(limit) = limit else { continue };
+        let (used, total) = (u128::from(used.get()), u128::from(total.get().max(1)));
+        if used * 100 > total * u128::from(limit) {
+            let used_percent = u64::try_from(used * 100 / total).unwrap_or(u64::MAX);
+            return Err(PoolError::AdmissionLimit { what, used_percent, limit });
+        }
+    }
+    Ok(())
 }
 
 impl Pool {
@@ -152,6 +171,27 @@ mod tests {
         let some = capacity(None, 4096, 4608);
         assert_eq!(room(&some, 1 << 50), VOLUME_BYTES_MAX);
         assert!(some.admit(Bytes::new(u64::MAX), Bytes::new(512)).is_ok());
+    }
+
+    #[test]
+    fn a_policy_admits_up_to_its_limit_and_no_further() {
+        let usage = |data: u64, metadata: u64| Usage {
+            used_data: Bytes::new(data),
+            total_data: Bytes::new(1000),
+            used_metadata: Bytes::new(metadata),
+            total_metadata: Bytes::new(1000),
+        };
+        let policy = PoolPolicy {
+            admit_data_percent: Some(95),
+            admit_metadata_percent: Some(50),
+            ..PoolPolicy::default()
+        };
+        assert!(admit_by_policy(&policy, &usage(950, 500)).is_ok());
+        let text = admit_by_policy(&policy, &usage(961, 500)).unwrap_err().to_string();
+        assert!(text.contains("96 % of the pool's data") && text.contains("95 %"), "{text}");
+        let text = admit_by_policy(&policy, &usage(950, 501)).unwrap_err().to_string();
+        assert!(text.contains("50 % of the pool's metadata"), "{text}");
+        assert!(admit_by_policy(&PoolPolicy::default(), &usage(1000, 1000)).is_ok());
     }
 
     #[test]

@@ -3,35 +3,27 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::claim::claim;
 use super::error::PoolError;
 use super::kernel::node_of;
-use super::located::{Located, length_of, linear_segments};
+use super::located::{Located, linear_segments};
+use super::members::Joining;
 use super::stack::Stack;
 use super::unfinished::refuse_taken_name;
 use super::volumes::now;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::{Catalogue, PoolDevice, PoolIdentity, PoolName, Record};
 use crate::dm::Dm;
-use crate::dm::block::reread_partitions;
 use crate::journal::Journal;
 use crate::layout::{
-    DeviceFacts, DeviceOffer, FoundPool, GptImage, Label, LabelState, LayoutError, LinearSegment,
-    PoolOptions, PoolPlan, Role, System, check_usable_all, needs_partition, plan_pool, scan_labels,
-    wait_for_partition, wipe_labels, write_gpt, write_labels,
+    DeviceOffer, FoundPool, Label, LabelState, LinearSegment, PoolOptions, PoolPlan, Role, System,
+    plan_pool, scan_labels, wipe_labels, write_labels,
 };
 use crate::plan::{Health, PoolGeometry, pool_table};
 use crate::units::{BlockSize, Bytes};
-
-/// How long a new partition's node may take.
-const PARTITION_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is cleared at both ends of a device: every signature that a scanner knows lies there.
-const WIPED_BYTES: u64 = 1 << 20;
 
 /// A pool to be made.
 #[derive(Debug, Clone)]
@@ -46,27 +38,31 @@ pub struct CreatePool {
     pub block_size: BlockSize,
     /// The metadata's length; by formula when `None`.
     pub metadata_size: Option<Bytes>,
+    /// How much data it has to begin with; all that fits when `None`.
+    pub data_size: Option<Bytes>,
     /// Whether what is on the devices may be overwritten. Never overrides a mount or a user.
     pub force: bool,
     /// Whether whole disks are used without a partition table.
     pub raw: bool,
 }
 
-/// A device that will be part of the pool.
-struct Member {
-    facts: DeviceFacts,
-    partition: bool,
-    offer: DeviceOffer,
-}
-
 /// Makes a pool and leaves it open in the kernel.
 pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolError> {
     refuse_taken_name(&**dm, request)?;
-    let members = members(request)?;
+    let mut paths: Vec<PathBuf> = request.devices.clone();
+    paths.extend(request.metadata_device.clone());
+    let joining = Joining { pool: request.name.as_str(), force: request.force, raw: request.raw };
+    let mut members = joining.look_at(&paths)?;
+    if request.metadata_device.is_some()
+        && let Some(last) = members.last_mut()
+    {
+        last.offer.is_metadata_device = true;
+    }
     let offers: Vec<DeviceOffer> = members.iter().map(|member| member.offer).collect();
     let options = PoolOptions {
         block_size: request.block_size,
         metadata_bytes: request.metadata_size,
+        data_bytes: request.data_size,
         ..PoolOptions::default()
     };
     let plan = plan_pool(&offers, &options)?;
@@ -78,7 +74,7 @@ pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolE
         extent: plan.map.extent_bytes(),
         discard_passdown: members.iter().all(|member| member.facts.discards),
     };
-    let nodes = prepare_devices(&members, request.name.as_str())?;
+    let nodes = joining.prepare(&members)?;
     let made = make_pool(dm, &identity, &plan, &nodes);
     if made.is_err() {
         // Nothing of worth can be on them: the pool never reached its first volume.
@@ -87,62 +83,6 @@ pub(super) fn create(dm: &Arc<dyn Dm>, request: &CreatePool) -> Result<(), PoolE
         }
     }
     made
-}
-
-fn members(request: &CreatePool) -> Result<Vec<Member>, PoolError> {
-    let mut paths: Vec<PathBuf> = request.devices.clone();
-    paths.extend(request.metadata_device.clone());
-    let all = check_usable_all(&System::default(), &paths, request.force)?;
-    let metadata_index = request.metadata_device.as_ref().map(|_| all.len() - 1);
-    let mut members = Vec::with_capacity(all.len());
-    for (index, facts) in all.into_iter().enumerate() {
-        let partition = !request.raw && needs_partition(&facts);
-        let usable_bytes = if partition {
-            let image = GptImage::new(request.name.as_str(), facts.size, facts.logical_block_bytes);
-            let path = facts.path.clone();
-            let failed = |source| LayoutError::PartitionTable { path, source };
-            image.map_err(failed)?.partition_bytes
-        } else {
-            facts.size
-        };
-        let is_metadata_device = Some(index) == metadata_index;
-        let offer = DeviceOffer { uuid: Uuid::new_v4(), usable_bytes, is_metadata_device };
-        members.push(Member { facts, partition, offer });
-    }
-    Ok(members)
-}
-
-/// Clears both ends of every device, partitions whole disks, and returns the nodes to use.
-fn prepare_devices(members: &[Member], pool: &str) -> Result<Vec<PathBuf>, PoolError> {
-    let mut nodes = Vec::with_capacity(members.len());
-    for member in members {
-        let path = &member.facts.path;
-        let disk = BlockDevice::open(path, Access::Exclusive)?;
-        wipe_ends(&disk)?;
-        if !member.partition {
-            nodes.push(path.clone());
-            continue;
-        }
-        write_gpt(&disk, pool, member.facts.logical_block_bytes)?;
-        let reread = reread_partitions(&disk);
-        drop(disk);
-        reread.map_err(|source| PoolError::Block { path: path.clone(), source })?;
-        let system = System::default();
-        let node = wait_for_partition(&system, path, member.facts.number, PARTITION_PATIENCE)?;
-        let partition = BlockDevice::open(&node, Access::Exclusive)?;
-        wipe_ends(&partition)?;
-        nodes.push(node);
-    }
-    Ok(nodes)
-}
-
-fn wipe_ends(disk: &BlockDevice) -> Result<(), PoolError> {
-    let size = disk.size().get();
-    let length = WIPED_BYTES.min(size);
-    disk.zero_range(0, length)?;
-    let tail = (size - length) / 4096 * 4096;
-    // To the very last sector: a backup partition table lies there.
-    Ok(disk.zero_range(tail, size - tail)?)
 }
 
 fn make_pool(
@@ -215,20 +155,12 @@ fn load_pool(
     let media = located.journal_of_linear(&linear)?;
     let linear = |stack: &mut Stack, role, name, tag| -> Result<_, PoolError> {
         let segments: Vec<LinearSegment> = linear_segments(catalogue, role)?;
-        let number = stack.linear(located, name, &names.role_uuid(tag)?, &segments)?;
-        Ok((number, length_of(&segments)))
+        stack.linear(located, name, &names.role_uuid(tag)?, &segments)
     };
-    let (metadata, _) = linear(stack, Role::Metadata, &names.metadata, "meta")?;
-    let (data, data_length) = linear(stack, Role::Data, &names.data, "data")?;
+    let metadata = linear(stack, Role::Metadata, &names.metadata, "meta")?;
+    let data = linear(stack, Role::Data, &names.data, "data")?;
     blank_head(&node_of(metadata))?;
-    let geometry = PoolGeometry {
-        metadata,
-        data,
-        data_length,
-        block_size: catalogue.pool().block_size,
-        discard_passdown: catalogue.pool().discard_passdown,
-    };
-    let table = pool_table(&geometry);
+    let table = pool_table(&PoolGeometry::of(catalogue, metadata, data));
     stack.device(&names.pool_device, &names.role_uuid("pool")?, &table)?;
     let status = dm.status(&names.pool_device, true)?;
     let text = status.first().map_or("", |line| line.text.as_str());

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::growth_error::GrowthError;
 use crate::block_device::DeviceError;
 use crate::catalogue::{ApplyError, NameError, PoolName, ReplayError, VolumeName};
 use crate::dm::{DmError, TextError, Unsupported};
@@ -325,6 +326,31 @@ pub enum PoolError {
         /// What is free.
         free_data: Bytes,
     },
+    /// What the volumes may come to need of the metadata is more than there is.
+    #[error(
+        "the pool's metadata might not last: with this copy its volumes may come to need {potential} bytes beyond what they use, and {free} are free; give it more with `thinly pool grow NAME --metadata-by SIZE`, delete snapshots, or take the risk with `thinly pool set NAME --overcommit-metadata yes`"
+    )]
+    MetadataMayRunOut {
+        /// What they may come to need.
+        potential: Bytes,
+        /// What is free.
+        free: Bytes,
+    },
+    /// The pool's policy admits nothing new while it is this full.
+    #[error(
+        "{used_percent} % of the pool's {what} is used, and its policy admits no new volumes or snapshots above {limit} %; free some or let it grow, or change the limit with `thinly pool set`"
+    )]
+    AdmissionLimit {
+        /// Data or metadata.
+        what: &'static str,
+        /// How much is used.
+        used_percent: u64,
+        /// The limit.
+        limit: u8,
+    },
+    /// A pool that cannot grow.
+    #[error(transparent)]
+    Growth(#[from] GrowthError),
     /// There is no room for what a freeze would write.
     #[error(
         "the pool has {free} bytes free, a snapshot of a volume in use needs {needed}; free space first"
@@ -571,8 +597,11 @@ impl PoolError {
             Self::ThinIdsExhausted { .. }
             | Self::SnapshotLifetime { .. }
             | Self::NoHeadroom { .. }
+            | Self::AdmissionLimit { .. }
+            | Self::MetadataMayRunOut { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
+            Self::Growth(error) => error.exit_class(),
             Self::Metadata(error) => class_of_metadata(error),
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),

@@ -72,6 +72,7 @@ impl Pool {
     /// describes it, and need not be asked for again.
     pub(super) fn start(&self, plan: &Plan) -> Result<Option<ThinDevice>, PoolError> {
         self.refuse_if_poisoned()?;
+        let _length_stays = self.geometry.read();
         if plan.needs_epoch() {
             self.announce(plan.operation)?;
         }

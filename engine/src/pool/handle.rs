@@ -11,13 +11,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, admit_by_policy};
 use super::claim::forget_holder;
 use super::error::PoolError;
 use super::locks::{Locks, lock};
+use super::metadata_margin::MetadataMargin;
 use super::mounts::MountTable;
+use super::report;
 use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
@@ -32,6 +34,7 @@ pub(super) struct State {
     pub(super) catalogue: Catalogue,
     pub(super) ids: IdAllocator,
     pub(super) capacity: Capacity,
+    pub(super) margin: MetadataMargin,
 }
 
 /// An open pool and the claim to change it. All operations take `&self` and may run in parallel.
@@ -47,6 +50,10 @@ pub struct Pool {
     pub(super) locks: Locks,
     /// Held by the one reaper: an id that another one freed may be somebody's volume by now.
     pub(super) reaping: Mutex<()>,
+    /// Held by the one who changes the lengths of the pool's devices.
+    pub(super) growing: Mutex<()>,
+    /// Held for writing while the pool itself is suspended: nothing can be activated then.
+    pub(super) geometry: RwLock<()>,
     pub(super) findings: Vec<Finding>,
     /// The superblock's `time` when it was last read, plus the snapshots tried since.
     pub(super) snapshot_time: AtomicU32,
@@ -219,8 +226,15 @@ impl Pool {
         self.refuse_if_poisoned()?;
         let (health, usage) = self.health()?;
         admit(health, operation)?;
-        if let Some(usage) = &usage {
-            lock(&self.state).capacity.note(usage, self.identity.block_size);
+        if let Some(status) = &usage {
+            let mut state = lock(&self.state);
+            state.capacity.note(status, self.identity.block_size);
+            if operation.makes_something() {
+                admit_by_policy(
+                    state.catalogue.policy(),
+                    &report::usage(status, self.identity.block_size),
+                )?;
+            }
         }
         Ok(usage)
     }

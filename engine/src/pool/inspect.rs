@@ -67,6 +67,8 @@ fn from_labels(located: &Located) -> PoolView {
         block_size: first.map_or(BlockSize::DEFAULT, |device| device.label.block_size),
         created_at: None,
         usage: None,
+        unused: None,
+        policy: None,
         transaction_id: None,
         snapshot_time: None,
         volume_count: 0,
@@ -84,7 +86,7 @@ fn from_labels(located: &Located) -> PoolView {
         size: device.size,
     }));
     for device in &found.devices {
-        if device.label.state != LabelState::Live {
+        if !matches!(device.label.state, LabelState::Live | LabelState::Joining) {
             view.state = PoolState::Damaged;
             view.problems.push(format!(
                 "the label of {} says {:?}; make or destroy the pool anew",
@@ -109,12 +111,25 @@ fn from_catalogue(view: &mut PoolView, located: &Located, catalogue: &Catalogue)
     );
     view.tombstones = catalogue.tombstones().keys().copied().collect();
     view.orphans = catalogue.orphans().iter().copied().collect();
+    view.policy = Some(*catalogue.policy());
+    view.unused = catalogue
+        .extent_map()
+        .ok()
+        .and_then(|map| map.free_extents_total().checked_bytes(map.extent_bytes()));
     view.clean = matches!(catalogue.epoch(), Epoch::Released { .. });
     for device in catalogue.devices() {
         if located.disk(device.uuid).is_none() {
             view.devices.push(DeviceView { path: None, uuid: device.uuid, size: device.size });
         }
     }
+    let strangers = located.strangers(catalogue);
+    view.devices.retain(|device| !strangers.iter().any(|(uuid, _)| *uuid == device.uuid));
+    view.problems.extend(strangers.iter().map(|(_, path)| {
+        format!(
+            "{path} was about to join the pool and did not; `thinly pool grow --force` takes it, and anything else may",
+            path = path.display()
+        )
+    }));
     if let Err(error) = located.require_complete(catalogue) {
         view.state = PoolState::Incomplete;
         view.problems.push(error.to_string());

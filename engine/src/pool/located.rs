@@ -12,8 +12,8 @@ use crate::block_device::{Access, BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, PoolName};
 use crate::journal::{Loaded, Media, Mirrored, load_stable};
 use crate::layout::{
-    DeviceSpace, ExtentMap, FoundDevice, FoundPool, JournalPlacement, LabelState, LayoutError,
-    LinearSegment, Role, System, device_extents, scan_labels,
+    FoundDevice, FoundPool, JournalPlacement, LabelState, LayoutError, LinearSegment, Role, System,
+    scan_labels,
 };
 use crate::plan::DeviceNames;
 use crate::units::Sectors;
@@ -107,7 +107,7 @@ impl Located {
         };
         for device in &self.found.devices {
             match device.label.state {
-                LabelState::Live => {}
+                LabelState::Live | LabelState::Joining => {}
                 LabelState::Creating => {
                     return bad("its creation never ended; make it anew with `thinly pool create \
                                 --force`");
@@ -205,6 +205,15 @@ impl Located {
         self.found.devices.iter().find(|found| found.label.device_uuid == device)
     }
 
+    /// Devices on which a growth died before the catalogue named them: nothing of the pool is there.
+    pub(super) fn strangers(&self, catalogue: &Catalogue) -> Vec<(Uuid, PathBuf)> {
+        let is_known = |uuid| catalogue.devices().iter().any(|device| device.uuid == uuid);
+        let joining =
+            self.found.devices.iter().filter(|found| found.label.state == LabelState::Joining);
+        let unknown = joining.filter(|found| !is_known(found.label.device_uuid));
+        unknown.map(|found| (found.label.device_uuid, found.path.clone())).collect()
+    }
+
     /// Refuses a pool of which disks are missing.
     pub(super) fn require_complete(&self, catalogue: &Catalogue) -> Result<(), PoolError> {
         let missing: Vec<String> = catalogue
@@ -262,18 +271,7 @@ pub(super) fn linear_segments(
     catalogue: &Catalogue,
     role: Role,
 ) -> Result<Vec<LinearSegment>, PoolError> {
-    let extent = catalogue.pool().extent;
-    let spaces: Vec<DeviceSpace> = catalogue
-        .devices()
-        .iter()
-        .map(|device| DeviceSpace {
-            device: device.uuid,
-            extents: device_extents(device.size, extent),
-        })
-        .collect();
-    let mut map = ExtentMap::new(extent, &spaces)?;
-    map.insert(catalogue.segments())?;
-    Ok(map.linear_table(role)?)
+    Ok(catalogue.extent_map()?.linear_table(role)?)
 }
 
 /// The length of a linear.

@@ -9,15 +9,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use super::capacity::Capacity;
 use super::claim::claim;
 use super::error::PoolError;
 use super::handle::{Pool, State};
 use super::kernel::node_of;
-use super::located::{Located, length_of, linear_segments};
+use super::located::{Located, linear_segments};
 use super::locks::Locks;
+use super::metadata_margin::MetadataMargin;
 use super::mounts::MountTable;
 use super::repair::mend_labels;
 use super::settle::{settle_all, settle_linears, thins};
@@ -73,14 +74,7 @@ pub(super) fn open(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolErro
     let data_segments = linear_segments(catalogue, Role::Data)?;
     let data_uuid = names.role_uuid("data")?;
     let data = stack.linear(located, &names.data, &data_uuid, &data_segments)?;
-    let geometry = PoolGeometry {
-        metadata,
-        data,
-        data_length: length_of(&data_segments),
-        block_size: catalogue.pool().block_size,
-        discard_passdown: catalogue.pool().discard_passdown,
-    };
-    let table = pool_table(&geometry);
+    let table = pool_table(&PoolGeometry::of(catalogue, metadata, data));
     let pool = stack.device(&names.pool_device, &names.role_uuid("pool")?, &table)?;
     let mut pool = unreconciled.reconcile(&view, pool, reader, superblock.time)?;
     if let Some(block) = superblock.held_root {
@@ -100,7 +94,7 @@ pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolEr
     let journal = dm.info(&names.journal)?.number;
     let unreconciled = UnreconciledPool::read(dm, located, journal)?;
     located.require_complete(&unreconciled.catalogue)?;
-    if unreconciled.is_unclean() {
+    if unreconciled.is_unclean() || any_held_up(&**dm, located)? {
         settle_all(&**dm, located)?;
         // A flush commits: what a message that said no left in core shows in the device tree now,
         // and the transaction id that is read next is on disk.
@@ -111,7 +105,22 @@ pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolEr
     let superblock = require_superblock(&reader, &unreconciled.catalogue, located)?;
     let pool = dm.info(&names.pool_device)?.number;
     let view = unreconciled.view_of_live(&reader)?;
-    unreconciled.reconcile(&view, pool, reader, superblock.time)
+    let pool = unreconciled.reconcile(&view, pool, reader, superblock.time)?;
+    pool.stretch_if_short(located)?;
+    Ok(pool)
+}
+
+/// Whether a growth died between a table and its resume; of a pool whose metadata is full, no epoch
+/// tells of it.
+fn any_held_up(dm: &dyn Dm, located: &Located) -> Result<bool, PoolError> {
+    let names = &located.names;
+    for name in [&names.metadata, &names.data, &names.pool_device] {
+        let info = dm.info(name)?;
+        if info.suspended || info.inactive_table {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Appends a record to the journal of a closed pool, whose linear `journal` is.
@@ -264,9 +273,16 @@ impl<'a> UnreconciledPool<'a> {
             kernel_number,
             metadata,
             journal,
-            state: Mutex::new(State { catalogue, ids, capacity: Capacity::default() }),
+            state: Mutex::new(State {
+                catalogue,
+                ids,
+                capacity: Capacity::default(),
+                margin: MetadataMargin::default(),
+            }),
             locks: Locks::default(),
             reaping: Mutex::new(()),
+            growing: Mutex::new(()),
+            geometry: RwLock::new(()),
             findings,
             snapshot_time: AtomicU32::new(time),
             proven: Mutex::new(HashMap::new()),

@@ -113,6 +113,7 @@ impl Pool {
             return Ok(());
         }
         let name = self.names.thin(id)?;
+        let _length_stays = self.geometry.read();
         self.announce(Operation::Reap)?;
         let info = self.dm.create(&name, &self.names.reaper_uuid(id)?)?;
         let length = self.identity.block_size.length_of(DataBlocks::new(end));

@@ -22,7 +22,7 @@ use crate::aligned::AlignedBuffer;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::{Catalogue, Record, ThinState, VolumeName};
 use crate::dm::Dm;
-use crate::layout::{Label, Role, Segment, write_labels};
+use crate::layout::{Label, LabelState, Role, Segment, write_labels};
 use crate::metadata::{
     DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
     set_transaction_id,
@@ -215,11 +215,14 @@ pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<()
         let mut labelled = found.label.segments.clone();
         expected.sort_by_key(|segment| segment.device_start);
         labelled.sort_by_key(|segment| segment.device_start);
-        if expected == labelled {
+        let is_member = catalogue.devices().iter().any(|known| known.uuid == device);
+        let joined = is_member && found.label.state == LabelState::Joining;
+        if expected == labelled && !joined {
             continue;
         }
         let generation = found.label.generation + 1;
-        let label = Label { segments: expected, generation, ..found.label.clone() };
+        let state = if joined { LabelState::Live } else { found.label.state };
+        let label = Label { segments: expected, generation, state, ..found.label.clone() };
         write_labels(&BlockDevice::open(&found.path, Access::ReadWrite)?, &label)?;
     }
     Ok(())

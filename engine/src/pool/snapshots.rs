@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::ThinDevice;
+use super::metadata_margin::Copied;
 use super::stacking::first_stacked;
 use super::view::VolumeView;
 use super::volumes::{check_size, now, suspended_elsewhere};
@@ -74,7 +75,8 @@ impl Pool {
         if let Some((upper, lower)) = first_stacked(&devices) {
             return Err(PoolError::StackedMembers { upper, lower });
         }
-        self.prepare_copy(&active, members.len(), Bytes::ZERO)?;
+        let copied = origins.iter().map(|(origin, _, _)| copied(origin, false)).collect::<Vec<_>>();
+        self.prepare_copy(&active, &copied, Bytes::ZERO)?;
         self.with_ids(members.len(), |ids| {
             let members = members.iter().zip(ids).filter_map(|((origin, name), id)| {
                 let of = origins.iter().find(|(volume, _, _)| &volume.name == origin)?;
@@ -128,7 +130,7 @@ impl Pool {
         let _pin = self.locks.pin(source_id);
         let active = self.frozen_by_us_only(&volume)?;
         let source_active = active.is_some();
-        self.prepare_copy(active.as_slice(), 1, size)?;
+        self.prepare_copy(active.as_slice(), &[copied(&volume, true)], size)?;
         let uuid = Uuid::new_v4();
         self.with_ids(1, |ids| {
             let request = CloneRequest {
@@ -237,18 +239,26 @@ impl Pool {
     fn prepare_copy<D: Borrow<ThinDevice>>(
         &self,
         active: &[D],
-        count: usize,
+        copies: &[Copied],
         growth: Bytes,
     ) -> Result<(), PoolError> {
-        if active.is_empty() {
-            self.admit(Operation::SnapshotInactive)?;
-            self.refuse_without_headroom(growth)?;
-            return self.count_snapshots(count);
+        let frozen = !active.is_empty();
+        let usage = self.admit(if frozen {
+            Operation::SnapshotActive
+        } else {
+            Operation::SnapshotInactive
+        })?;
+        if frozen {
+            self.refuse_without_room(usage.as_ref())?;
         }
-        let usage = self.admit(Operation::SnapshotActive)?;
-        self.refuse_without_room(usage.as_ref())?;
         self.refuse_without_headroom(growth)?;
-        self.count_snapshots(count)?;
+        if let Some(usage) = &usage {
+            self.refuse_beyond_metadata(usage, copies)?;
+        }
+        self.count_snapshots(copies.len())?;
+        if !frozen {
+            return Ok(());
+        }
         let open = active.iter().map(Borrow::borrow).filter(|device| device.open_count > 0);
         self.mounts.sync_filesystems(&open.map(|device| device.number).collect::<Vec<_>>());
         if !self.memory_locked.swap(true, Ordering::Relaxed) {
@@ -268,4 +278,8 @@ impl Pool {
         }
         Ok(())
     }
+}
+
+const fn copied(source: &Volume, writable: bool) -> Copied {
+    Copied { source: source.uuid, size: source.size, writable }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::PoolError;
 use super::kernel::node_of;
 use super::located::Located;
+use super::stretch::stretch_linear;
 use crate::block_device::DeviceNumber;
 use crate::dm::{Dm, DmName, DmUuid, TableLine, TableSlot, Target};
 use crate::layout::LinearSegment;
@@ -43,6 +44,10 @@ impl Stack {
         uuid: &DmUuid,
         segments: &[LinearSegment],
     ) -> Result<DeviceNumber, PoolError> {
+        if self.dm.info(name).is_ok_and(|info| info.live_table) {
+            // A growth that died before it came to the kernel.
+            stretch_linear(&self.dm, located, name, segments)?;
+        }
         let number_of = |device| located.number_of(device);
         let Some(table) = linear_table(segments, number_of) else {
             return Err(PoolError::BadLabels {

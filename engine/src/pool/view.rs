@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::catalogue::{Content, ObjectId, PoolName, Provision, Timestamp, VolumeKind, VolumeName};
+use crate::catalogue::{
+    Content, ObjectId, PoolName, PoolPolicy, Provision, Timestamp, VolumeKind, VolumeName,
+};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -67,6 +69,11 @@ pub struct PoolView {
     pub created_at: Option<Timestamp>,
     /// How full it is; `None` unless open and served.
     pub usage: Option<Usage>,
+    /// What of its disks no role has: how far it can grow without another one; `None` when the
+    /// journal cannot be read.
+    pub unused: Option<Bytes>,
+    /// How it is looked after; `None` when the journal cannot be read.
+    pub policy: Option<PoolPolicy>,
     /// Its transaction id in the kernel; `None` unless open.
     pub transaction_id: Option<TransactionId>,
     /// How many of its 2^24 snapshots it has made; `None` when the metadata cannot be read.

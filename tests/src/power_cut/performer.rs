@@ -61,6 +61,7 @@ impl Performer {
             metadata_device: None,
             block_size: BlockSize::DEFAULT,
             metadata_size: None,
+            data_size: None,
             force: false,
             raw: false,
         })?;

@@ -8,6 +8,7 @@
 mod accounting;
 mod cluster;
 mod devices;
+mod growth;
 mod map;
 mod metadata;
 mod pools;

@@ -224,3 +224,30 @@ fn wipe_linear(table: &str) {
         .unwrap();
     }
 }
+
+/// Takes a loop device's disk away, and tells how to bring it back.
+fn detached(disk: &std::path::Path) -> String {
+    let disk = disk.display();
+    let file = sh(&format!("losetup --noheadings --output BACK-FILE {disk}")).unwrap();
+    sh(&format!("losetup --detach {disk}")).unwrap();
+    format!("losetup {disk} {}", file.trim())
+}
+
+#[test]
+fn a_disk_that_comes_late_is_waited_for() {
+    let disks = Disks::new(&[gib(1), gib(1)]).unwrap();
+    let name = pool_name("late");
+    let paths: Vec<&str> = disks.paths().iter().map(|path| path.to_str().unwrap()).collect();
+    json(&["pool", "create", &name, paths[0], paths[1], "--raw"]);
+    json(&["pool", "close", &name]);
+    let attach = detached(&disks[1]);
+    refused(&["pool", "open", &name], Exit::Damaged, &["1 of its 2 devices are missing"]);
+    refused(&["pool", "open", &name, "--wait", "1"], Exit::Damaged, &["1 of its 2 devices"]);
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        sh(&attach).unwrap();
+    });
+    assert_eq!(json(&["pool", "open", &name, "--wait", "120"])["state"], "open");
+    late.join().unwrap();
+    json(&["pool", "destroy", &name, "--yes"]);
+}

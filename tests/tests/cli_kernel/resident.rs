@@ -146,3 +146,30 @@ fn a_killed_one_leaves_a_pool_that_the_next_command_takes() {
     json(&["snapshot", "create", &pool.path("web"), "s"]);
     assert_eq!(pool.told("s"), "monday");
 }
+
+#[test]
+fn it_grows_its_pool_for_others_and_by_itself() {
+    let pool = TestPool::new();
+    let disks = thinly_tests::Disks::new(&[128 << 20]).unwrap();
+    pool.create_volume("web", "1G");
+    let active = json(&["volume", "activate", &pool.path("web")]);
+    let device = active["device"].as_str().unwrap();
+    let mut resident = Resident::start(&pool.name, None);
+    resident.wait_for("attached");
+    let socket = resident.socket();
+    let through = |arguments: &[&str]| json(&[arguments, &["--admin-socket", &socket]].concat());
+    let before = json(&["pool", "show", &pool.name]);
+    let disk = disks[0].to_str().unwrap();
+    let joined = through(&["pool", "grow", &pool.name, disk, "--by", "0", "--raw"]);
+    assert_eq!(joined["usage"]["total_data_bytes"], before["usage"]["total_data_bytes"]);
+    assert!(joined["unused_bytes"].as_u64() > before["unused_bytes"].as_u64());
+    through(&["pool", "set", &pool.name, "--auto-extend-at", "1", "--auto-extend-by", "64M"]);
+    thinly_tests::sh(&format!("dd if=/dev/zero of={device} bs=1M count=64 oflag=direct")).unwrap();
+    let told = resident.wait_for("extended");
+    assert_eq!(told["pool"], pool.name.as_str());
+    let after = json(&["pool", "show", &pool.name]);
+    assert!(
+        after["usage"]["total_data_bytes"].as_u64() > before["usage"]["total_data_bytes"].as_u64()
+    );
+    resident.stop(Signal::SIGTERM);
+}

@@ -2,6 +2,7 @@
 //! lost, the page says in plain words what is wrong, and the way out that it names leads out.
 
 use anyhow::{Context, Result, ensure};
+use thinly_engine::catalogue::PoolPolicy;
 use thinly_engine::layout::Role;
 use thinly_engine::plan::{Finding, Health};
 use thinly_engine::pool::{ExitClass, Pool, PoolError};
@@ -74,6 +75,7 @@ fn snapshot_until_refused(pool: &Pool) -> Result<(Vec<String>, PoolError)> {
 fn a_pool_out_of_metadata_says_so_loses_nothing_and_is_packed_as_documented() -> Result<()> {
     let bed = Bed::with(Disks::new(&[gib(1)])?, |asked| asked.metadata_size = Some(mib(2)))?;
     let pool = bed.attach()?;
+    pool.set_policy(PoolPolicy { overcommit_metadata: true, ..PoolPolicy::default() })?;
     fill(&active(&pool, "web", mib(64))?, mib(0), mib(4), 1)?;
     pool.release()?;
     bed.engine.close_pool(&bed.pool)?;

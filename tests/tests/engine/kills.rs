@@ -317,3 +317,51 @@ fn a_kill_at_any_call_of_creating_and_destroying_is_made_up_for_by_asking_again(
     );
     Ok(())
 }
+
+/// Growing, by a device that joins: killed anywhere the pool is as long as it was or as it is to be, its data is there,
+/// and the same device may be named again.
+#[test]
+fn a_kill_at_any_call_of_a_growth_leaves_it_done_or_not_begun() -> Result<()> {
+    let mut bed = Bed::with(Disks::new(&[gib(1).get()])?, |asked| asked.data_size = Some(mib(64)))?;
+    let pool = bed.attach()?;
+    let keeper = active(&pool, "keeper", mib(64))?;
+    fill(&keeper, mib(0), mib(32), 0x77)?;
+    pool.release()?;
+    let total = |bed: &Bed| -> Result<u64> {
+        let usage = bed.usage()?;
+        Ok(usage.total_data_blocks.get() * (128 << 10))
+    };
+    let mut killed = 0;
+    for call in (1..CALLS_MAX).step_by(stride(17)) {
+        let disk = bed.disks.add(64 << 20, 512)?.display().to_string();
+        let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let grow = own(&["pool", "grow", &bed.pool, &disk, "--by", "16M", "--raw", "--force"]);
+        let (before, members) = (total(&bed)?, bed.engine.view(&bed.pool)?.devices.len());
+        let end = attempt(&grow, call)?;
+        let pool = bed.attach().with_context(|| format!("killed at call {call}"))?;
+        bed.assert_nothing_suspended()?;
+        let (after, now) = (total(&bed)?, pool.view()?.devices.len());
+        let is_done = (after, now) == (before + (16 << 20), members + 1);
+        let is_not_begun = (after, now) == (before, members);
+        ensure!(is_done || is_not_begun, "call {call}: {before} {after}, {members} {now}");
+        ensure!(is_done || end == End::Killed, "answered and not done");
+        ensure!(holds(&keeper, mib(0), mib(32), 0x77)?, "call {call} lost data");
+        pool.release()?;
+        if is_not_begun {
+            ensure!(attempt(&grow, CALLS_MAX)? == End::Answered, "call {call}: not again");
+        }
+        if end == End::Answered {
+            break;
+        }
+        killed += 1;
+    }
+    bed.engine.close_pool(&bed.pool)?;
+    let pool = bed.open()?;
+    ensure!(pool.view()?.problems.is_empty(), "{:?}", pool.view()?.problems);
+    ensure!(holds(&activate(&pool, "keeper")?, mib(0), mib(32), 0x77)?);
+    pool.release()?;
+    println!(
+        "proof kills: operations=1 killed={killed} acknowledged=1 lost=0 leaked=0 suspended=0"
+    );
+    Ok(())
+}

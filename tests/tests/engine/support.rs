@@ -132,6 +132,7 @@ pub(crate) fn request(pool: &str, devices: &[PathBuf]) -> CreatePool {
         metadata_device: None,
         block_size: BlockSize::DEFAULT,
         metadata_size: None,
+        data_size: None,
         force: false,
         raw: false,
     }

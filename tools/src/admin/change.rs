@@ -4,7 +4,7 @@
 
 use thinly_engine::catalogue::VolumeName;
 
-use crate::args::{Command, PoolVerb, SnapshotVerb, VolumePath, VolumeVerb};
+use crate::args::{Command, PoolGrow, PoolSet, PoolVerb, SnapshotVerb, VolumePath, VolumeVerb};
 
 /// What a command changes.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ impl<'a> Change<'a> {
             Command::Pool { verb: PoolVerb::RemoveOrphan(arguments) } => {
                 Some(Self { pool: &arguments.pool, volumes: Vec::new() })
             }
+            Command::Pool {
+                verb: PoolVerb::Grow(PoolGrow { pool, .. }) | PoolVerb::Set(PoolSet { pool, .. }),
+            } => Some(Self { pool, volumes: Vec::new() }),
             Command::Adopt(arguments) => Some(Self::of_path(&arguments.volume)),
             Command::Forget(arguments) if arguments.group => {
                 Some(Self { pool: &arguments.object.pool, volumes: Vec::new() })
@@ -109,6 +112,8 @@ mod tests {
             ("thinly snapshot delete p/s", vec!["s"]),
             ("thinly snapshot group p a=b c=d --name g", vec!["a", "c"]),
             ("thinly pool remove-orphan p 7 --yes", vec![]),
+            ("thinly pool grow p /dev/sdd", vec![]),
+            ("thinly pool set p --reserve 0", vec![]),
             ("thinly adopt p/v", vec!["v"]),
             ("thinly forget p/v", vec!["v"]),
             ("thinly forget p/g --group", vec![]),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use thinly_engine::units::{BlockSize, Bytes, ThinId};
 
+use super::growth::{PoolGrow, PoolSet};
 use crate::name::parse_pool;
 use crate::size::{parse_block_size, parse_bytes, parse_thin_id};
 
@@ -55,6 +56,21 @@ pub enum PoolVerb {
     /// Refused while one of its volumes is in use. Nothing on disk changes.
     #[command(after_long_help = "Example:\n  thinly pool close p0")]
     Close(PoolName),
+    /// Give a pool more data and metadata, while it is used.
+    ///
+    /// Devices that are named join the pool and are used whole, unless --by says how much of them;
+    /// without devices --by takes what the pool's devices still hold. Metadata, and the room for a
+    /// repaired copy of it, grow with the data. Volumes notice a pause of some milliseconds. This is
+    /// also the way out of a full pool: what waits to be written goes on.
+    #[command(after_long_help = GROW_EXAMPLE)]
+    Grow(PoolGrow),
+    /// Say how a pool is looked after: when it is extended, what it does when it is full, what it
+    /// refuses before that.
+    ///
+    /// Whoever is resident on the pool acts on it: `thinly serve` or the driver. What is not named
+    /// stays as it is.
+    #[command(after_long_help = SET_EXAMPLE)]
+    Set(PoolSet),
     /// Delete a pool with all its volumes and snapshots.
     #[command(after_long_help = "Example:\n  thinly pool destroy p0 --yes")]
     Destroy(PoolDestroy),
@@ -109,10 +125,28 @@ Example:
   thinly pool restore p0 /root/p0.backup
   thinly pool restore p0 /root/p0.backup --accept-transaction-id 1207";
 
+const GROW_EXAMPLE: &str = "\
+Example:
+  thinly pool grow p0 /dev/sdd
+  thinly pool grow p0 --by 100G
+  thinly pool grow p0 /dev/sdd --by 0      # joins as a reserve for auto-extension
+  thinly pool grow p0 --metadata-by 1G
+
+The kernel uses at most 15.875 GiB of metadata. A device whose logical block is longer than that of
+the others is refused: filesystems on the volumes could not be read any more.";
+
+const SET_EXAMPLE: &str = "\
+Example:
+  thinly pool set p0 --auto-extend-at 80 --auto-extend-by 20%
+  thinly pool set p0 --reserve 50G --admit-data 95 --admit-metadata 90
+  thinly pool set p0 --on-full error
+  thinly pool set p0 --auto-extend-at off";
+
 const OPEN_EXAMPLE: &str = "\
 Example:
   thinly pool open p0
-  thinly pool open p0 /dev/sdb /dev/sdc";
+  thinly pool open p0 /dev/sdb /dev/sdc
+  thinly pool open p0 --wait 60";
 
 /// `thinly pool create`.
 #[derive(Debug, Args)]
@@ -132,6 +166,9 @@ pub struct PoolCreate {
     /// Room for dm-thin's metadata; computed from the pool's size when not given.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub metadata_size: Option<Bytes>,
+    /// Room for data; all that the devices hold when not given. What is left over is for growth.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub data_size: Option<Bytes>,
     /// Overwrite whatever the devices carry.
     #[arg(long)]
     pub force: bool,
@@ -194,6 +231,9 @@ pub struct PoolOpen {
     /// Look for the pool on these devices only.
     #[arg(value_name = "DEVICE")]
     pub devices: Vec<PathBuf>,
+    /// Wait so many seconds for disks that are not there yet.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "600")]
+    pub wait: Option<u64>,
 }
 
 /// `thinly pool destroy`.
