@@ -27,6 +27,8 @@ pub use self::snapshot::{
 pub use self::volume::{
     VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
 };
+use thinly_engine::units::Bytes;
+
 use crate::admin::DEFAULT_SOCKET;
 use crate::dm_command::DmArguments;
 pub use crate::name::{Member, PairError, VolumePath};
@@ -171,6 +173,12 @@ pub struct Serve {
     /// Names or uuids of the pools.
     #[arg(required = true, value_name = "POOL", value_parser = crate::name::parse_pool)]
     pub pools: Vec<String>,
+    /// Free at most so much of what deleted volumes held each second, unless space runs out.
+    ///
+    /// Without it, freeing only pauses while others read or write in the pool. Above 90 % of the
+    /// data in use neither holds it back.
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_bytes)]
+    pub reap_rate: Option<Bytes>,
 }
 
 /// `thinly completions`.

@@ -20,7 +20,7 @@ use thinly_engine::pool::{
     DeviceView, PoolState, PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage,
     VolumeState, VolumeView,
 };
-use thinly_engine::units::ThinId;
+use thinly_engine::units::{Bytes, ThinId};
 use uuid::Uuid;
 
 pub use self::accounting::{
@@ -55,6 +55,7 @@ pub struct PoolJson {
     pub snapshot_time: Option<u32>,
     pub snapshot_time_max: u32,
     pub tombstones: Vec<u32>,
+    pub reaping_bytes: Option<u64>,
     pub orphans: Vec<u32>,
     pub needs_check: bool,
     pub held_root_block: Option<u64>,
@@ -229,6 +230,7 @@ impl From<&PoolView> for PoolJson {
             snapshot_time: view.snapshot_time,
             snapshot_time_max: SNAPSHOT_TIME_MAX,
             tombstones: ids(&view.tombstones),
+            reaping_bytes: view.reaping_bytes.map(Bytes::get),
             orphans: ids(&view.orphans),
             needs_check: view.health == Some(Health::NeedsCheck),
             held_root_block: view.held_root,

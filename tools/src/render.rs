@@ -154,6 +154,9 @@ pub fn pool_page(pool: &PoolView) -> String {
     page.push_str(&section("Devices", devices));
     page.push_str(&section("Problems", pool.problems.iter().cloned()));
     page.push_str(&section("Thin ids waiting to be freed", id_line(&pool.tombstones)));
+    let reaping = pool.reaping_bytes.filter(|_| !pool.tombstones.is_empty());
+    let reaping = reaping.map(|bytes| format!("{}, shared or not", human(bytes)));
+    page.push_str(&section("What these still map", reaping.into_iter()));
     page.push_str(&section("Thin ids that no volume claims", id_line(&pool.orphans)));
     page.push_str(&section("What to do", advice(pool).into_iter()));
     page

@@ -62,6 +62,7 @@ fn healthy_pool() -> PoolView {
         snapshot_count: 1,
         virtual_bytes: Bytes::new(30 * GIB),
         tombstones: Vec::new(),
+        reaping_bytes: Some(Bytes::ZERO),
         orphans: Vec::new(),
         held_root: None,
         clean: true,
@@ -82,6 +83,7 @@ fn troubled_pool() -> PoolView {
         }),
         snapshot_time: Some(16_000_000),
         tombstones: (0..23).map(id).collect(),
+        reaping_bytes: Some(Bytes::new(7 * GIB)),
         orphans: vec![id(77)],
         held_root: Some(1234),
         clean: false,
@@ -105,6 +107,7 @@ fn incomplete_pool() -> PoolView {
         usage: None,
         transaction_id: None,
         snapshot_time: None,
+        reaping_bytes: None,
         writer: Some(4711),
         ..healthy_pool()
     }

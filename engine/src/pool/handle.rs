@@ -18,6 +18,7 @@ use super::claim::forget_holder;
 use super::error::PoolError;
 use super::locks::{Locks, lock};
 use super::mounts::MountTable;
+use super::reaper::{ReapCounters, Reaper};
 use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
 use crate::dm::{Dm, DmCounters, PoolMessage, PoolUsage, ThinPoolStatus};
@@ -45,8 +46,7 @@ pub struct Pool {
     pub(super) journal: Journal,
     pub(super) state: Mutex<State>,
     pub(super) locks: Locks,
-    /// Held by the one reaper: an id that another one freed may be somebody's volume by now.
-    pub(super) reaping: Mutex<()>,
+    pub(super) reaper: Reaper,
     pub(super) findings: Vec<Finding>,
     /// The superblock's `time` when it was last read, plus the snapshots tried since.
     pub(super) snapshot_time: AtomicU32,
@@ -76,6 +76,8 @@ pub struct Counters {
     pub freezes: Durations,
     /// Reads of the metadata device.
     pub metadata_reads: u64,
+    /// What freeing deleted volumes took.
+    pub reap: ReapCounters,
 }
 
 impl Pool {
@@ -97,6 +99,7 @@ impl Pool {
             journal_flushes: self.journal.flush_durations(),
             freezes: self.freezes.read(),
             metadata_reads: self.metadata.io_counts().0,
+            reap: self.reaper.counters(),
         }
     }
 

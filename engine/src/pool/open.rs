@@ -19,6 +19,7 @@ use super::kernel::node_of;
 use super::located::{Located, length_of, linear_segments};
 use super::locks::Locks;
 use super::mounts::MountTable;
+use super::reaper::Reaper;
 use super::repair::mend_labels;
 use super::settle::{settle_all, settle_linears, thins};
 use super::stack::Stack;
@@ -266,7 +267,7 @@ impl<'a> UnreconciledPool<'a> {
             journal,
             state: Mutex::new(State { catalogue, ids, capacity: Capacity::default() }),
             locks: Locks::default(),
-            reaping: Mutex::new(()),
+            reaper: Reaper::default(),
             findings,
             snapshot_time: AtomicU32::new(time),
             proven: Mutex::new(HashMap::new()),
