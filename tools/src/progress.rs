@@ -43,11 +43,11 @@ impl Progress {
     /// How far deleted volumes are freed: by what is discarded where anything is, in MiB.
     pub(crate) fn update_reaped(&mut self, step: ReapProgress) {
         const MIB: u64 = 1 << 20;
-        match step.to_discard_bytes.get() / MIB {
+        match step.total_bytes.get() / MIB {
             0 => self.update(step.done, step.total),
             total => {
                 self.bar.set_message("freeing deleted volumes, MiB");
-                self.update(step.discarded_bytes.get() / MIB, total);
+                self.update(step.done_bytes.get() / MIB, total);
             }
         }
     }

@@ -5,6 +5,7 @@ mod accounting;
 mod check;
 mod cluster;
 mod diff;
+mod erasure;
 mod image;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -18,6 +19,7 @@ pub use self::accounting::accounting_page;
 pub use self::check::check_page;
 pub use self::cluster::audit_page;
 pub use self::diff::DiffPage;
+pub use self::erasure::erasure;
 pub use self::image::{image_page, image_table};
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};

@@ -10,7 +10,7 @@ use crate::args::{
 use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::json::VolumeJson;
+use crate::json::{ErasureJson, VolumeJson};
 use crate::known::refuse_known;
 use crate::render;
 use crate::session::change;
@@ -26,7 +26,9 @@ pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure
             let path = &target.volume;
             change_one(context, &path.pool, |pool| Ok(pool.deactivate(&path.volume)?))
         }
-        VolumeVerb::Delete(target) => delete_wanted(context, &target.volume, Wanted::Volume),
+        VolumeVerb::Delete(arguments) => {
+            delete_wanted(context, &arguments.volume, Wanted::Volume, arguments.erase)
+        }
         VolumeVerb::Rename(arguments) => rename(context, arguments),
     }
 }
@@ -63,16 +65,26 @@ pub(crate) fn delete_wanted(
     context: Context<'_>,
     path: &VolumePath,
     wanted: Wanted,
+    erase: bool,
 ) -> Result<(), Failure> {
     let operation = |pool: &Pool| {
         let volume = pool.volume(&path.volume)?;
         check_kind(&volume, wanted, "delete")?;
         refuse_known(path, &volume)?;
-        pool.delete(&path.volume)?;
-        Ok(VolumeJson::from(&volume).deleted())
+        let erasure = if erase {
+            Some(pool.delete_and_erase(&path.volume)?)
+        } else {
+            pool.delete(&path.volume)?;
+            None
+        };
+        Ok((VolumeJson::from(&volume).deleted(), erasure))
     };
-    change(context, &path.pool, operation, |value| {
-        context.console.answer(value, || format!("{path} is deleted\n"))
+    change(context, &path.pool, operation, |(volume, erasure)| match erasure {
+        None => context.console.answer(volume, || format!("{path} is deleted\n")),
+        Some(erasure) => {
+            let value = ErasureJson::new(volume.clone(), erasure);
+            context.console.answer(&value, || render::erasure(path, erasure))
+        }
     })
 }
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
-    ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson, ImageDumpJson,
-    ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson,
-    UnnamedJson, VolumeJson, WarningJson,
+    ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
+    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson,
+    SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -20,8 +20,8 @@ use thinly_engine::catalogue::{
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, OtherUsage, PoolMap, PoolState, PoolView,
-    SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
+    Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, OtherUsage, PoolMap, PoolState,
+    PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -293,6 +293,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(PoolJson::from(&healthy_pool())),
         serde_json::to_value(VolumeJson::from(&snapshot())),
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
+        serde_json::to_value(ErasureJson::new(VolumeJson::from(&volume()), &erasure())),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
         serde_json::to_value(AccountingJson::from(&accounting())),
@@ -316,6 +317,25 @@ fn all_keys() -> BTreeSet<String> {
         keys(&value.unwrap(), &mut found);
     }
     found
+}
+
+fn erasure() -> Erasure {
+    Erasure {
+        to_erase_bytes: Bytes::new(GIB),
+        kept_bytes: Bytes::new(3 * GIB / 2),
+        kept_by: vec![
+            Holder::Volume(VolumeName::new("web-monday").unwrap()),
+            Holder::Orphan(id(9)),
+        ],
+        kept_by_more: true,
+    }
+}
+
+#[test]
+fn what_is_overwritten_and_what_stays_is_told() {
+    let path = "p0/web".parse().unwrap();
+    insta::assert_snapshot!(render::erasure(&path, &erasure()));
+    insta::assert_snapshot!(render::erasure(&path, &Erasure::default()));
 }
 
 fn drawn() -> MapJson {

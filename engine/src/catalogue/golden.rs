@@ -143,9 +143,15 @@ fn provision_records() -> Vec<Record> {
     ]
 }
 
+fn erasure_records() -> Vec<Record> {
+    let reason = TombstoneReason::ToErase;
+    vec![Record::DeletedToErase { uuid: uuid(2) }, Record::Tombstoned { thin_id: id(7), reason }]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
-    pool_records().into_iter().chain(volume_records()).chain(provision_records()).collect()
+    let volumes = volume_records().into_iter().chain(provision_records());
+    pool_records().into_iter().chain(volumes).chain(erasure_records()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -219,6 +219,11 @@ pub enum Record {
         /// The identity of a volume, a snapshot or a group of snapshots.
         uuid: Uuid,
     },
+    /// A volume or snapshot is gone; what its thin id alone holds is overwritten before it is freed.
+    DeletedToErase {
+        /// Which one.
+        uuid: Uuid,
+    },
 }
 
 /// A record that cannot be read.

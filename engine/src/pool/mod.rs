@@ -15,6 +15,7 @@ mod copy_metadata;
 mod create;
 mod diff;
 mod engine;
+mod erase;
 mod error;
 mod execute;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -64,6 +65,7 @@ pub use check::{CatalogueFinding, PoolCheck};
 pub use create::CreatePool;
 pub use diff::{ByteRange, ByteRanges, VolumeDiff};
 pub use engine::Engine;
+pub use erase::Erasure;
 pub use error::{ExitClass, PoolError};
 pub use gauges::Gauges;
 pub use handle::{Counters, Pool, SNAPSHOT_TIME_MAX};

@@ -9,6 +9,9 @@
 //! must not both take them for the other's: whatever maps much is looked at once more before its
 //! `delete`, while nothing else is deleted.
 //!
+//! What is to be overwritten comes last ([`super::erase`]): what it shares with another deleted one is
+//! its own once that is gone.
+//!
 //! Crash argument: a tombstone is durable before its device is touched, and nobody gets that device
 //! any more. How much of it is discarded when a reaper dies matters to nobody; the next one looks anew.
 #![forbid(unsafe_code)]
@@ -46,10 +49,10 @@ pub struct ReapProgress {
     pub done: u64,
     /// Tombstones there were, with those that came meanwhile.
     pub total: u64,
-    /// What was discarded of the large ones.
-    pub discarded_bytes: Bytes,
-    /// What of those that were found to be large only they reached.
-    pub to_discard_bytes: Bytes,
+    /// What was discarded of large ones, and overwritten of those that are to be erased.
+    pub done_bytes: Bytes,
+    /// What is known by now that has to be.
+    pub total_bytes: Bytes,
 }
 
 /// What the reaper did.
@@ -60,6 +63,16 @@ pub struct ReapReport {
     /// Tombstones that must wait: something holds or reads them, the pool takes no message, or the
     /// reaper was stopped.
     pub waiting: u64,
+}
+
+/// What is left of a tombstone.
+enum Left {
+    /// It is freed.
+    Nothing,
+    /// All of it: something holds it.
+    Held,
+    /// It must be emptied first.
+    Large(Large),
 }
 
 /// What a look at a tombstone showed.
@@ -181,8 +194,8 @@ struct Work<'a> {
     changed: Condvar,
     reaped: AtomicU64,
     waiting: AtomicU64,
-    to_discard: AtomicU64,
-    discarded: AtomicU64,
+    expected: AtomicU64,
+    passed: AtomicU64,
     error: Mutex<Option<PoolError>>,
 }
 
@@ -194,8 +207,8 @@ impl<'a> Work<'a> {
             changed: Condvar::new(),
             reaped: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
-            to_discard: AtomicU64::new(0),
-            discarded: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             error: Mutex::new(None),
         }
     }
@@ -225,6 +238,7 @@ impl<'a> Work<'a> {
                 Next::Wait => self.wait(),
                 Next::Look(id) => self.look(id),
                 Next::Empty(large) => self.empty(large, beat),
+                Next::Erase(id) => self.erase(id, beat),
             };
             if let Err(error) = done {
                 lock(&self.error).get_or_insert(error);
@@ -234,47 +248,92 @@ impl<'a> Work<'a> {
     }
 
     fn look(&self, id: ThinId) -> Result<(), PoolError> {
-        let looked = self.delete_or_give_back(id);
-        let (large, done) = match looked {
-            Ok(large) => (large, Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        if let Some(large) = &large {
-            let bytes = self.bytes(large.unshared.mapped_blocks);
-            self.to_discard.fetch_add(bytes.get(), Ordering::Relaxed);
+        if self.pool.is_to_erase(id) {
+            lock(&self.queue).end_last(id);
+            return Ok(());
         }
-        lock(&self.queue).end(large);
-        done
+        let done = self.delete_or_leave(id);
+        let mut queue = lock(&self.queue);
+        match done {
+            Ok(Left::Nothing) => {
+                queue.end(None);
+                self.count(true);
+            }
+            Ok(Left::Held) => {
+                queue.end_held();
+                self.count(false);
+            }
+            Ok(Left::Large(large)) => {
+                self.expect(self.bytes(large.unshared.mapped_blocks));
+                queue.end(Some(large));
+            }
+            Err(error) => {
+                queue.end(None);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
-    /// Deals with a tombstone unless it must be emptied first.
-    fn delete_or_give_back(&self, id: ThinId) -> Result<Option<Large>, PoolError> {
-        let is_reaped = match self.pool.look_at(id)? {
-            Look::Held => false,
+    /// Deals with a tombstone unless it is held or must be emptied first.
+    fn delete_or_leave(&self, id: ThinId) -> Result<Left, PoolError> {
+        match self.pool.look_at(id)? {
+            Look::Held => Ok(Left::Held),
             Look::Small => {
                 let _small = self.pool.reaper.deletes_small();
                 self.pool.execute(&reap(id))?;
-                true
+                Ok(Left::Nothing)
             }
-            Look::Large(large) if is_large(&large.unshared) => return Ok(Some(large)),
+            Look::Large(large) if is_large(&large.unshared) => Ok(Left::Large(large)),
             Look::Large(mut large) => {
-                if !self.pool.delete_if_small(&mut large)? {
-                    return Ok(Some(large));
-                }
-                true
+                let is_deleted = self.pool.delete_if_small(&mut large)?;
+                Ok(if is_deleted { Left::Nothing } else { Left::Large(large) })
             }
-        };
-        self.count(is_reaped);
-        Ok(None)
+        }
     }
 
     fn empty(&self, large: Large, beat: &mut dyn FnMut()) -> Result<(), PoolError> {
         let done = self.pool.reap_large(large, &mut |discarded| {
-            self.discarded.fetch_add(discarded.get(), Ordering::Relaxed);
+            self.pass(discarded);
             beat();
         });
         lock(&self.queue).end_large();
         done.map(|is_reaped| self.count(is_reaped))
+    }
+
+    fn erase(&self, id: ThinId, beat: &mut dyn FnMut()) -> Result<(), PoolError> {
+        let done = self.erase_and_delete(id, beat);
+        lock(&self.queue).end_large();
+        done.map(|is_reaped| self.count(is_reaped))
+    }
+
+    fn erase_and_delete(&self, id: ThinId, beat: &mut dyn FnMut()) -> Result<bool, PoolError> {
+        let look = self.pool.look_at(id)?;
+        if matches!(look, Look::Held) {
+            return Ok(false);
+        }
+        let is_erased = self.pool.erase(id, &mut |expected, written| {
+            self.expect(expected);
+            self.pass(written);
+            beat();
+        })?;
+        if !is_erased {
+            return Ok(false);
+        }
+        match look {
+            Look::Large(large) => {
+                self.expect(self.bytes(large.unshared.mapped_blocks));
+                self.pool.reap_large(large, &mut |discarded| {
+                    self.pass(discarded);
+                    beat();
+                })
+            }
+            Look::Small | Look::Held => {
+                let _small = self.pool.reaper.deletes_small();
+                self.pool.execute(&reap(id))?;
+                Ok(true)
+            }
+        }
     }
 
     /// Waits for the others, and looks for what was deleted meanwhile.
@@ -294,6 +353,16 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
+    /// So much is to be overwritten or discarded.
+    fn expect(&self, bytes: Bytes) {
+        self.expected.fetch_add(bytes.get(), Ordering::Relaxed);
+    }
+
+    /// So much of it is.
+    fn pass(&self, bytes: Bytes) {
+        self.passed.fetch_add(bytes.get(), Ordering::Relaxed);
+    }
+
     fn count(&self, is_reaped: bool) {
         let counter = if is_reaped { &self.reaped } else { &self.waiting };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -307,8 +376,8 @@ impl<'a> Work<'a> {
         ReapProgress {
             done: self.reaped.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed),
             total: lock(&self.queue).total(),
-            discarded_bytes: Bytes::new(self.discarded.load(Ordering::Relaxed)),
-            to_discard_bytes: Bytes::new(self.to_discard.load(Ordering::Relaxed)),
+            done_bytes: Bytes::new(self.passed.load(Ordering::Relaxed)),
+            total_bytes: Bytes::new(self.expected.load(Ordering::Relaxed)),
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum Next {
     Look(ThinId),
     /// Empty a large one.
     Empty(Large),
+    /// Overwrite what a tombstone alone holds, then free it.
+    Erase(ThinId),
     /// Somebody is at work and may leave more to do.
     Wait,
     /// Nothing is left.
@@ -38,6 +40,11 @@ pub(super) struct Queue {
     known: BTreeSet<ThinId>,
     fresh: VecDeque<ThinId>,
     large: VecDeque<Large>,
+    /// What is overwritten first. It comes when all others are gone: what it shared with one of
+    /// these alone would be freed by that one, as it is.
+    to_erase: VecDeque<ThinId>,
+    /// Whether something that is not to be erased is held and stays.
+    is_held: bool,
     busy: usize,
     busy_large: usize,
     places_for_large: usize,
@@ -49,6 +56,8 @@ impl Queue {
             known: BTreeSet::new(),
             fresh: VecDeque::new(),
             large: VecDeque::new(),
+            to_erase: VecDeque::new(),
+            is_held: false,
             busy: 0,
             busy_large: 0,
             places_for_large: workers.saturating_sub(1).max(1),
@@ -62,6 +71,18 @@ impl Queue {
         self.fresh.len() > before
     }
 
+    /// Puts one that is to be erased behind all others.
+    pub(super) fn end_last(&mut self, id: ThinId) {
+        self.end(None);
+        self.to_erase.push_back(id);
+    }
+
+    /// One that is not to be erased stays: what it shares with others cannot be theirs alone.
+    pub(super) fn end_held(&mut self) {
+        self.end(None);
+        self.is_held = true;
+    }
+
     /// How many it was ever given.
     pub(super) fn total(&self) -> u64 {
         self.known.len() as u64
@@ -69,7 +90,7 @@ impl Queue {
 
     /// How many nobody has dealt with.
     pub(super) fn left(&self) -> u64 {
-        (self.fresh.len() + self.large.len()) as u64
+        (self.fresh.len() + self.large.len() + self.to_erase.len()) as u64
     }
 
     /// Whether a second worker would find something to do, now or when more are deleted meanwhile.
@@ -90,7 +111,16 @@ impl Queue {
             self.busy_large += 1;
             return Next::Empty(large);
         }
-        if self.busy + self.busy_large == 0 { Next::Done } else { Next::Wait }
+        if self.busy + self.busy_large > 0 {
+            return Next::Wait;
+        }
+        if !self.is_held
+            && let Some(id) = self.to_erase.pop_front()
+        {
+            self.busy_large += 1;
+            return Next::Erase(id);
+        }
+        Next::Done
     }
 
     /// One that was looked at is dealt with, or is large and waits for its place.
@@ -143,6 +173,27 @@ mod tests {
         queue.end_large();
         assert_eq!(queue.next(), Next::Done);
         assert!(!queue.add([id(1), id(4)]), "none comes twice");
+    }
+
+    #[test]
+    fn what_is_to_be_erased_comes_last_and_never_beside_one_that_stays() {
+        let mut queue = Queue::new(2);
+        queue.add([id(1), id(2), id(3)]);
+        assert_eq!(queue.next(), Next::Look(id(1)));
+        queue.end_last(id(1));
+        look(&mut queue, 2);
+        assert_eq!(queue.next(), Next::Look(id(3)));
+        queue.end_last(id(3));
+        assert_eq!(queue.next(), Next::Empty(large(2)));
+        assert_eq!(queue.next(), Next::Wait, "they may share blocks with that one");
+        queue.end_large();
+        assert_eq!(queue.next(), Next::Erase(id(1)));
+        assert_eq!(queue.next(), Next::Wait, "one after the other: these may share blocks too");
+        assert!(queue.add([id(4)]));
+        assert_eq!(queue.next(), Next::Look(id(4)));
+        queue.end_held();
+        queue.end_large();
+        assert_eq!((queue.next(), queue.left()), (Next::Done, 1));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct ReapCounters {
     pub discarded_bytes: Bytes,
     /// The longest of them.
     pub longest_discard: Bytes,
+    /// What was overwritten with zeros.
+    pub erased_bytes: Bytes,
 }
 
 /// The reaper's part of a handle.
@@ -37,6 +39,7 @@ pub(super) struct Reaper {
     discards: AtomicU64,
     discarded_bytes: AtomicU64,
     longest_discard: AtomicU64,
+    erased_bytes: AtomicU64,
 }
 
 impl Reaper {
@@ -90,11 +93,16 @@ impl Reaper {
         self.discarded_bytes.fetch_add(mapped.get(), Ordering::Relaxed);
     }
 
+    pub(super) fn count_erased(&self, length: Bytes) {
+        self.erased_bytes.fetch_add(length.get(), Ordering::Relaxed);
+    }
+
     pub(super) fn counters(&self) -> ReapCounters {
         ReapCounters {
             discards: self.discards.load(Ordering::Relaxed),
             discarded_bytes: Bytes::new(self.discarded_bytes.load(Ordering::Relaxed)),
             longest_discard: Bytes::new(self.longest_discard.load(Ordering::Relaxed)),
+            erased_bytes: Bytes::new(self.erased_bytes.load(Ordering::Relaxed)),
         }
     }
 }

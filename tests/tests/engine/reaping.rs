@@ -104,7 +104,7 @@ fn a_small_one_passes_a_large_one_that_a_stop_leaves_to_the_next_writer() -> Res
     assert_eq!(counters.discarded_bytes, held);
     let last = last.context("no progress was told")?;
     assert_eq!((last.done, last.total), (1, 1));
-    assert_eq!((last.discarded_bytes, last.to_discard_bytes), (held, held));
+    assert_eq!((last.done_bytes, last.total_bytes), (held, held));
     assert_eq!(pool.reaping_bytes(), Some(Bytes::ZERO));
     assert_eq!(bed.usage()?.used_data_blocks.get(), 0);
     pool.release()?;

@@ -45,8 +45,10 @@ pub enum VolumeVerb {
     ///
     /// Refused while it is in use. Its space is freed before the command ends; when that is cut
     /// short, the next command goes on with it.
-    #[command(after_long_help = "Example:\n  thinly volume delete p0/web")]
-    Delete(VolumeTarget),
+    #[command(
+        after_long_help = "Example:\n  thinly volume delete p0/web\n  thinly volume delete p0/keys --erase"
+    )]
+    Delete(VolumeDelete),
     /// Give a volume or snapshot another name.
     #[command(after_long_help = "Example:\n  thinly volume rename p0/web web-old")]
     Rename(VolumeRename),
@@ -89,6 +91,20 @@ pub struct VolumeTarget {
     /// The volume or snapshot.
     #[arg(value_name = "POOL/NAME")]
     pub volume: VolumePath,
+}
+
+/// `thinly volume delete`.
+#[derive(Debug, Args)]
+pub struct VolumeDelete {
+    /// The volume.
+    #[arg(value_name = "POOL/NAME")]
+    pub volume: VolumePath,
+    /// Overwrite with zeros what no snapshot or copy holds too, before its space is freed.
+    ///
+    /// Says how much stays because others hold it, and who. Takes about as long as writing that
+    /// much; when it is cut short, whoever frees the volume begins with it again.
+    #[arg(long)]
+    pub erase: bool,
 }
 
 /// `thinly volume resize`.
