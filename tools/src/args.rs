@@ -25,7 +25,8 @@ pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,
 };
 pub use self::volume::{
-    VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
+    VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeTrim,
+    VolumeVerb,
 };
 use thinly_engine::units::Bytes;
 

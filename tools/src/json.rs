@@ -10,6 +10,7 @@ mod erasure;
 mod image;
 mod map;
 mod report;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub use self::erasure::ErasureJson;
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::map::MapJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
+pub use self::trim::TrimJson;
 use crate::time::rfc3339;
 
 /// A pool.

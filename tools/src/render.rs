@@ -7,6 +7,7 @@ mod cluster;
 mod diff;
 mod erasure;
 mod image;
+mod trim;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{Provision, VolumeKind};
@@ -21,6 +22,7 @@ pub use self::cluster::audit_page;
 pub use self::diff::DiffPage;
 pub use self::erasure::erasure;
 pub use self::image::{image_page, image_table};
+pub use self::trim::trim;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};

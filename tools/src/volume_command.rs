@@ -14,6 +14,7 @@ use crate::json::{ErasureJson, VolumeJson};
 use crate::known::refuse_known;
 use crate::render;
 use crate::session::change;
+use crate::trim_command;
 
 pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure> {
     match verb {
@@ -30,6 +31,7 @@ pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure
             delete_wanted(context, &arguments.volume, Wanted::Volume, arguments.erase)
         }
         VolumeVerb::Rename(arguments) => rename(context, arguments),
+        VolumeVerb::Trim(arguments) => trim_command::run(context, arguments),
     }
 }
 

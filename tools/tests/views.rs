@@ -10,7 +10,7 @@ use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
     ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson,
-    SpaceMapJson, UnnamedJson, VolumeJson, WarningJson,
+    SpaceMapJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -21,7 +21,7 @@ use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
     Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, OtherUsage, PoolMap, PoolState,
-    PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
+    PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView, ZeroReport,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -293,6 +293,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(PoolJson::from(&healthy_pool())),
         serde_json::to_value(VolumeJson::from(&snapshot())),
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
+        serde_json::to_value(TrimJson::of_zeros("web", &ZeroReport::default())),
         serde_json::to_value(ErasureJson::new(VolumeJson::from(&volume()), &erasure())),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
@@ -336,6 +337,18 @@ fn what_is_overwritten_and_what_stays_is_told() {
     let path = "p0/web".parse().unwrap();
     insta::assert_snapshot!(render::erasure(&path, &erasure()));
     insta::assert_snapshot!(render::erasure(&path, &Erasure::default()));
+}
+
+#[test]
+fn what_a_volume_gave_back_is_told() {
+    let path = "p0/web".parse().unwrap();
+    let trimmed = ZeroReport {
+        read_bytes: Bytes::new(3 * GIB),
+        zero_bytes: Bytes::new(GIB),
+        mapped_before: Some(Bytes::new(3 * GIB)),
+        mapped_after: None,
+    };
+    insta::assert_snapshot!(render::trim(&path, &TrimJson::of_zeros("web", &trimmed)));
 }
 
 fn drawn() -> MapJson {

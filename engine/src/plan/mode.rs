@@ -98,11 +98,13 @@ pub enum Operation {
     Delete,
     /// Free what a tombstone holds.
     Reap,
+    /// Unmap what a volume holds for nothing.
+    Trim,
 }
 
 impl Operation {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::Allocate,
         Self::Activate,
@@ -114,6 +116,7 @@ impl Operation {
         Self::Rollback,
         Self::Delete,
         Self::Reap,
+        Self::Trim,
     ];
 
     /// The operation in words, for messages.
@@ -130,6 +133,7 @@ impl Operation {
             Self::Rollback => "a rollback",
             Self::Delete => "deleting a volume",
             Self::Reap => "freeing deleted volumes",
+            Self::Trim => "trimming a volume",
         }
     }
 }
@@ -156,7 +160,7 @@ pub fn admit(health: Health, operation: Operation) -> Result<(), Refusal> {
         Operation::Allocate | Operation::SnapshotInactive | Operation::Rollback => {
             health.serves_messages()
         }
-        Operation::Create | Operation::Reap => health.serves_messages(),
+        Operation::Create | Operation::Reap | Operation::Trim => health.serves_messages(),
         Operation::SnapshotActive => health == Health::Writable,
     };
     if served { Ok(()) } else { Err(Refusal { health, operation }) }
@@ -197,7 +201,8 @@ mod tests {
              yyyyy renaming a volume\n\
              yy--- a rollback\n\
              yyyy- deleting a volume\n\
-             yy--- freeing deleted volumes\n"
+             yy--- freeing deleted volumes\n\
+             yy--- trimming a volume\n"
         );
     }
 

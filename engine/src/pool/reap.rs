@@ -151,8 +151,7 @@ impl Pool {
                     Emptied::Refused => break,
                     Emptied::Stopped => return Ok(false),
                 }
-                // A status with a flush commits, so that the disk shows what is left.
-                self.dm.status(&self.names.pool_device, true)?;
+                self.commit_in_kernel()?;
             }
             if self.delete_if_small(&mut large)? {
                 return Ok(true);

@@ -52,6 +52,7 @@ impl<'a> Change<'a> {
             VolumeVerb::Resize(arguments) => &arguments.volume,
             VolumeVerb::Activate(arguments) => &arguments.volume,
             VolumeVerb::Rename(arguments) => &arguments.volume,
+            VolumeVerb::Trim(arguments) => &arguments.volume,
             VolumeVerb::Deactivate(target) => &target.volume,
             VolumeVerb::Delete(arguments) => &arguments.volume,
             VolumeVerb::List(_) | VolumeVerb::Show(_) => return None,
