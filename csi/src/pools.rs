@@ -152,6 +152,13 @@ impl Class {
         }
     }
 
+    /// Makes a reaper that is at work end after its present step.
+    pub(crate) fn stop_reaping(&self) {
+        if let Ok(pool) = self.pool() {
+            pool.stop_reaping();
+        }
+    }
+
     /// Lets the pool go in order; volumes stay active for the next process. Tells whether it is
     /// let go: not while somebody is inside.
     pub(crate) fn release(&self) -> bool {

@@ -306,6 +306,7 @@ async fn reload(driver: &Arc<Driver>, engine: &Arc<Engine>, options: &Options) {
         }
         driver.serve_classes(Classes::new(list));
         for class in &gone {
+            class.stop_reaping();
             class.release();
         }
         Ok(())
@@ -323,8 +324,9 @@ async fn say_farewell(driver: &Arc<Driver>) {
     while !driver.operations.is_idle() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    driver.classes().iter().for_each(|class| class.stop_reaping());
     for class in driver.classes().iter() {
-        // A reaper may hold it for a moment. What is not released in order is recovered by the
+        // A reaper may hold it for a moment: until its step is over. What is not released in order is recovered by the
         // next process.
         while !class.release() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;

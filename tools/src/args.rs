@@ -27,8 +27,11 @@ pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,
 };
 pub use self::volume::{
-    VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeVerb,
+    VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeTrim,
+    VolumeVerb,
 };
+use thinly_engine::units::Bytes;
+
 use crate::admin::DEFAULT_SOCKET;
 use crate::dm_command::DmArguments;
 pub use crate::name::{Member, PairError, VolumePath};
@@ -176,6 +179,12 @@ pub struct Serve {
     /// Wait so many seconds for disks that are not there yet.
     #[arg(long, value_name = "SECONDS")]
     pub wait: Option<u64>,
+    /// Free at most so much of what deleted volumes held each second, unless space runs out.
+    ///
+    /// Without it, freeing only pauses while others read or write in the pool. Above 90 % of the
+    /// data in use neither holds it back.
+    #[arg(long, value_name = "SIZE", value_parser = crate::size::parse_bytes)]
+    pub reap_rate: Option<Bytes>,
 }
 
 /// `thinly completions`.

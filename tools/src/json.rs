@@ -6,10 +6,12 @@ mod accounting;
 mod check;
 mod cluster;
 mod diff;
+mod erasure;
 mod image;
 mod map;
 mod policy;
 mod report;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use thinly_engine::pool::{
     DeviceView, PoolState, PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage,
     VolumeState, VolumeView,
 };
-use thinly_engine::units::ThinId;
+use thinly_engine::units::{Bytes, ThinId};
 use uuid::Uuid;
 
 pub use self::accounting::{
@@ -32,10 +34,12 @@ pub use self::check::{CheckJson, FindingJson};
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
 pub(crate) use self::diff::kind_word;
 pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};
+pub use self::erasure::ErasureJson;
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::map::MapJson;
 pub use self::policy::PolicyJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
+pub use self::trim::TrimJson;
 use crate::time::rfc3339;
 
 /// A pool.
@@ -61,6 +65,7 @@ pub struct PoolJson {
     pub snapshot_time: Option<u32>,
     pub snapshot_time_max: u32,
     pub tombstones: Vec<u32>,
+    pub reaping_bytes: Option<u64>,
     pub orphans: Vec<u32>,
     pub needs_check: bool,
     pub held_root_block: Option<u64>,
@@ -238,6 +243,7 @@ impl From<&PoolView> for PoolJson {
             snapshot_time: view.snapshot_time,
             snapshot_time_max: SNAPSHOT_TIME_MAX,
             tombstones: ids(&view.tombstones),
+            reaping_bytes: view.reaping_bytes.map(Bytes::get),
             orphans: ids(&view.orphans),
             needs_check: view.health == Some(Health::NeedsCheck),
             held_root_block: view.held_root,

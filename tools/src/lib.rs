@@ -44,6 +44,7 @@ mod serve_command;
 mod session;
 mod snapshot_command;
 mod time;
+mod trim_command;
 mod usage_command;
 mod volume_command;
 mod wait;

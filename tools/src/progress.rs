@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use thinly_engine::pool::ReapProgress;
 
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -37,6 +38,18 @@ impl Progress {
         }
         self.bar.set_length(total);
         self.bar.set_position(done);
+    }
+
+    /// How far deleted volumes are freed: by what is discarded where anything is, in MiB.
+    pub(crate) fn update_reaped(&mut self, step: ReapProgress) {
+        const MIB: u64 = 1 << 20;
+        match step.total_bytes.get() / MIB {
+            0 => self.update(step.done, step.total),
+            total => {
+                self.bar.set_message("freeing deleted volumes, MiB");
+                self.update(step.done_bytes.get() / MIB, total);
+            }
+        }
     }
 
     /// Takes the bar away.

@@ -5,8 +5,10 @@ mod accounting;
 mod check;
 mod cluster;
 mod diff;
+mod erasure;
 mod image;
 mod policy;
+mod trim;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{PoolPolicy, Provision, VolumeKind};
@@ -20,7 +22,9 @@ pub use self::accounting::accounting_page;
 pub use self::check::check_page;
 pub use self::cluster::audit_page;
 pub use self::diff::DiffPage;
+pub use self::erasure::erasure;
 pub use self::image::{image_page, image_table};
+pub use self::trim::trim;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};
 use crate::size::{human, percent};
@@ -163,6 +167,9 @@ pub fn pool_page(pool: &PoolView) -> String {
     page.push_str(&section("Devices", devices));
     page.push_str(&section("Problems", pool.problems.iter().cloned()));
     page.push_str(&section("Thin ids waiting to be freed", id_line(&pool.tombstones)));
+    let reaping = pool.reaping_bytes.filter(|_| !pool.tombstones.is_empty());
+    let reaping = reaping.map(|bytes| format!("{}, shared or not", human(bytes)));
+    page.push_str(&section("What these still map", reaping.into_iter()));
     page.push_str(&section("Thin ids that no volume claims", id_line(&pool.orphans)));
     page.push_str(&section("What to do", advice(pool).into_iter()));
     page

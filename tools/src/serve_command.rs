@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::monitor::Monitor;
 use thinly_engine::plan::Health;
-use thinly_engine::pool::{Engine, Pool};
+use thinly_engine::pool::{Engine, Pool, ReapBudget};
 
 use crate::admin::{AdminServer, Entry, Residence};
 use crate::args::Serve;
@@ -34,6 +34,9 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Res
     let signals = block_stop_signals()?;
     let log = Log { console };
     let served = Arc::new(AllServed(attach_all(log, arguments)?));
+    let discard_bytes_per_second = arguments.reap_rate;
+    let budget = ReapBudget { discard_bytes_per_second, ..ReapBudget::default() };
+    served.0.iter().for_each(|served| served.pool.set_reap_budget(budget));
     let admin = take_changes(log, socket, &served);
     tell_manager(log, "READY=1");
     let stop = Stop::default();
@@ -50,6 +53,8 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Res
         let waited = signals.wait();
         stop.request();
         drop(monitor_stop);
+        // A large deletion takes hours; the next writer goes on with it.
+        served.0.iter().for_each(|served| served.pool.stop_reaping());
         tell_manager(log, "STOPPING=1");
         waited
     });

@@ -48,7 +48,7 @@ pub(crate) fn settle(console: Console<'_>, pool: Pool, reap: bool) {
 
 fn free_waiting(console: Console<'_>, pool: &Pool) -> Result<(), Failure> {
     let mut progress = Progress::new("freeing deleted volumes", !console.is_json());
-    let report = pool.reap(&mut |step| progress.update(step.done, step.total));
+    let report = pool.reap(&mut |step| progress.update_reaped(step));
     progress.finish();
     let report = report?;
     if report.waiting > 0 {

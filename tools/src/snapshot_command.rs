@@ -20,7 +20,7 @@ pub(crate) fn run(context: Context<'_>, verb: &SnapshotVerb) -> Result<(), Failu
             Ok(pool.rollback(&arguments.volume.volume, &arguments.to)?)
         }),
         SnapshotVerb::Delete(arguments) => {
-            delete_wanted(context, &arguments.snapshot, Wanted::Snapshot)
+            delete_wanted(context, &arguments.snapshot, Wanted::Snapshot, arguments.erase)
         }
         SnapshotVerb::Group(arguments) => group(context, arguments),
     }

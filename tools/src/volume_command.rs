@@ -10,10 +10,11 @@ use crate::args::{
 use crate::console::Console;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::json::VolumeJson;
+use crate::json::{ErasureJson, VolumeJson};
 use crate::known::refuse_known;
 use crate::render;
 use crate::session::change;
+use crate::trim_command;
 
 pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure> {
     match verb {
@@ -26,8 +27,11 @@ pub(crate) fn run(context: Context<'_>, verb: &VolumeVerb) -> Result<(), Failure
             let path = &target.volume;
             change_one(context, &path.pool, |pool| Ok(pool.deactivate(&path.volume)?))
         }
-        VolumeVerb::Delete(target) => delete_wanted(context, &target.volume, Wanted::Volume),
+        VolumeVerb::Delete(arguments) => {
+            delete_wanted(context, &arguments.volume, Wanted::Volume, arguments.erase)
+        }
         VolumeVerb::Rename(arguments) => rename(context, arguments),
+        VolumeVerb::Trim(arguments) => trim_command::run(context, arguments),
     }
 }
 
@@ -63,16 +67,26 @@ pub(crate) fn delete_wanted(
     context: Context<'_>,
     path: &VolumePath,
     wanted: Wanted,
+    erase: bool,
 ) -> Result<(), Failure> {
     let operation = |pool: &Pool| {
         let volume = pool.volume(&path.volume)?;
         check_kind(&volume, wanted, "delete")?;
         refuse_known(path, &volume)?;
-        pool.delete(&path.volume)?;
-        Ok(VolumeJson::from(&volume).deleted())
+        let erasure = if erase {
+            Some(pool.delete_and_erase(&path.volume)?)
+        } else {
+            pool.delete(&path.volume)?;
+            None
+        };
+        Ok((VolumeJson::from(&volume).deleted(), erasure))
     };
-    change(context, &path.pool, operation, |value| {
-        context.console.answer(value, || format!("{path} is deleted\n"))
+    change(context, &path.pool, operation, |(volume, erasure)| match erasure {
+        None => context.console.answer(volume, || format!("{path} is deleted\n")),
+        Some(erasure) => {
+            let value = ErasureJson::new(volume.clone(), erasure);
+            context.console.answer(&value, || render::erasure(path, erasure))
+        }
     })
 }
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
-    ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson, ImageDumpJson,
-    ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson, SpaceMapJson,
-    UnnamedJson, VolumeJson, WarningJson,
+    ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
+    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson,
+    SpaceMapJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -20,8 +20,8 @@ use thinly_engine::catalogue::{
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, OtherUsage, PoolMap, PoolState, PoolView,
-    SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
+    Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, OtherUsage, PoolMap, PoolState,
+    PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView, ZeroReport,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -75,6 +75,7 @@ fn healthy_pool() -> PoolView {
         snapshot_count: 1,
         virtual_bytes: Bytes::new(30 * GIB),
         tombstones: Vec::new(),
+        reaping_bytes: Some(Bytes::ZERO),
         orphans: Vec::new(),
         held_root: None,
         clean: true,
@@ -97,6 +98,7 @@ fn troubled_pool() -> PoolView {
         policy: Some(PoolPolicy::default()),
         snapshot_time: Some(16_000_000),
         tombstones: (0..23).map(id).collect(),
+        reaping_bytes: Some(Bytes::new(7 * GIB)),
         orphans: vec![id(77)],
         held_root: Some(1234),
         clean: false,
@@ -120,6 +122,7 @@ fn incomplete_pool() -> PoolView {
         usage: None,
         transaction_id: None,
         snapshot_time: None,
+        reaping_bytes: None,
         writer: Some(4711),
         ..healthy_pool()
     }
@@ -305,6 +308,8 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(PoolJson::from(&healthy_pool())),
         serde_json::to_value(VolumeJson::from(&snapshot())),
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
+        serde_json::to_value(TrimJson::of_zeros("web", &ZeroReport::default())),
+        serde_json::to_value(ErasureJson::new(VolumeJson::from(&volume()), &erasure())),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
         serde_json::to_value(AccountingJson::from(&accounting())),
@@ -328,6 +333,37 @@ fn all_keys() -> BTreeSet<String> {
         keys(&value.unwrap(), &mut found);
     }
     found
+}
+
+fn erasure() -> Erasure {
+    Erasure {
+        to_erase_bytes: Bytes::new(GIB),
+        kept_bytes: Bytes::new(3 * GIB / 2),
+        kept_by: vec![
+            Holder::Volume(VolumeName::new("web-monday").unwrap()),
+            Holder::Orphan(id(9)),
+        ],
+        kept_by_more: true,
+    }
+}
+
+#[test]
+fn what_is_overwritten_and_what_stays_is_told() {
+    let path = "p0/web".parse().unwrap();
+    insta::assert_snapshot!(render::erasure(&path, &erasure()));
+    insta::assert_snapshot!(render::erasure(&path, &Erasure::default()));
+}
+
+#[test]
+fn what_a_volume_gave_back_is_told() {
+    let path = "p0/web".parse().unwrap();
+    let trimmed = ZeroReport {
+        read_bytes: Bytes::new(3 * GIB),
+        zero_bytes: Bytes::new(GIB),
+        mapped_before: Some(Bytes::new(3 * GIB)),
+        mapped_after: None,
+    };
+    insta::assert_snapshot!(render::trim(&path, &TrimJson::of_zeros("web", &trimmed)));
 }
 
 fn drawn() -> MapJson {

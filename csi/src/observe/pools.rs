@@ -80,6 +80,11 @@ impl<F: Fn() -> Vec<PoolSample> + Send + Sync + 'static> Collector for Pools<F> 
                 read(open.gauges.as_ref()?)
             })?;
         }
+        let reaping = "What deleted volumes still map, as of the pool's last commit";
+        out.gauge("thinly_pool_reaping", reaping, Some(&Unit::Bytes), |open| {
+            Some(open.reaping?.get())
+        })?;
+        out.discarded()?;
         out.histogram(
             "thinly_pool_freeze_duration",
             "How long volumes in use were frozen for a copy",
@@ -163,6 +168,20 @@ impl Out<'_, '_> {
             if let Some(value) = sample.open.as_ref().and_then(&read) {
                 metric.encode_family(&labels(sample))?.encode_gauge(&saturated(value))?;
             }
+        }
+        Ok(())
+    }
+
+    fn discarded(&mut self) -> Result<(), Error> {
+        let (name, unit) = ("thinly_pool_reap_discarded", Some(&Unit::Bytes));
+        let help = "What was discarded of deleted volumes before their delete";
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for sample in self.samples {
+            let Some(open) = &sample.open else { continue };
+            let bytes = open.reap.discarded_bytes.get();
+            metric
+                .encode_family(&labels(sample))?
+                .encode_counter::<NoLabelSet, u64, f64>(&bytes, None)?;
         }
         Ok(())
     }

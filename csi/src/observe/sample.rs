@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thinly_engine::durations::Durations;
-use thinly_engine::pool::{Gauges, Pool};
+use thinly_engine::pool::{Gauges, Pool, ReapCounters};
 use thinly_engine::units::Bytes;
 use uuid::Uuid;
 
@@ -38,6 +38,9 @@ pub(super) struct OpenSample {
     pub(super) freezes: Durations,
     pub(super) flushes: Durations,
     pub(super) volumes: Vec<VolumeSample>,
+    /// What deleted volumes still map.
+    pub(super) reaping: Option<Bytes>,
+    pub(super) reap: ReapCounters,
     /// How long it took to find out what they hold alone.
     pub(super) accounting: Option<Duration>,
 }
@@ -55,8 +58,13 @@ pub(super) struct VolumeSample {
     pub(super) exclusive_bytes: Option<Bytes>,
 }
 
-/// When the mapped bytes of a pool were read, and what they were.
-type Reading = (Instant, HashMap<Uuid, Bytes>);
+/// The mapped bytes of a pool.
+#[derive(Debug)]
+struct Reading {
+    at: Instant,
+    volumes: HashMap<Uuid, Bytes>,
+    reaping: Option<Bytes>,
+}
 
 /// Reads samples, and remembers what is dear to read.
 #[derive(Debug)]
@@ -88,13 +96,16 @@ impl Sampler {
             });
             let counters = pool.counters();
             let answer = self.exclusive.answer(class.uuid);
+            let (volumes, reaping) = self.sample_volumes(class, &pool, answer.as_deref());
             OpenSample {
                 poisoned: pool.poisoned().is_some(),
                 gauges: gauges.ok(),
                 freezes: counters.freezes,
                 flushes: counters.journal_flushes,
                 accounting: answer.as_ref().map(|answer| answer.took),
-                volumes: self.sample_volumes(class, &pool, answer.as_deref()),
+                volumes,
+                reaping,
+                reap: counters.reap,
             }
         });
         PoolSample {
@@ -110,14 +121,16 @@ impl Sampler {
         class: &Class,
         pool: &Pool,
         answer: Option<&Answer>,
-    ) -> Vec<VolumeSample> {
+    ) -> (Vec<VolumeSample>, Option<Bytes>) {
         let mut readings = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |(read, _): &Reading| read.elapsed() < MAPPED_AGE_MAX;
+        let is_fresh = |reading: &Reading| reading.at.elapsed() < MAPPED_AGE_MAX;
         if !readings.get(&class.uuid).is_some_and(is_fresh) {
-            let read = pool.committed_bytes().unwrap_or_default();
-            readings.insert(class.uuid, (Instant::now(), read));
+            let volumes = pool.committed_bytes().unwrap_or_default();
+            let reaping = pool.reaping_bytes();
+            readings.insert(class.uuid, Reading { at: Instant::now(), volumes, reaping });
         }
-        let mapped = readings.get(&class.uuid).map(|(_, mapped)| mapped);
+        let reading = readings.get(&class.uuid);
+        let mapped = reading.map(|reading| &reading.volumes);
         let sample = |volume: &thinly_engine::catalogue::Volume| VolumeSample {
             id: id_of(class.uuid, volume).to_string(),
             name: volume.name.to_string(),
@@ -126,6 +139,7 @@ impl Sampler {
             mapped_bytes: mapped.and_then(|mapped| mapped.get(&volume.uuid)).copied(),
             exclusive_bytes: answer.and_then(|answer| answer.bytes.get(&volume.uuid)).copied(),
         };
-        pool.volume_records().iter().map(sample).collect()
+        let volumes = pool.volume_records().iter().map(sample).collect();
+        (volumes, reading.and_then(|reading| reading.reaping))
     }
 }

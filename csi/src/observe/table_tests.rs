@@ -7,7 +7,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thinly_engine::durations::Durations;
 use thinly_engine::plan::Health;
-use thinly_engine::pool::{Gauges, Headroom, Usage};
+use thinly_engine::pool::{Gauges, Headroom, ReapCounters, Usage};
 use thinly_engine::units::Bytes;
 use tonic::Code;
 
@@ -61,6 +61,8 @@ fn samples() -> Vec<PoolSample> {
         freezes: Durations::default(),
         flushes: Durations::default(),
         volumes: vec![volume, young],
+        reaping: Some(Bytes::new(13)),
+        reap: ReapCounters { discarded_bytes: Bytes::new(14), ..ReapCounters::default() },
         accounting: Some(Duration::from_millis(1500)),
     };
     let name = |text: &str| text.to_owned();
@@ -146,6 +148,8 @@ fn every_number_is_served_under_its_own_name() {
         ("volumes", 8),
         ("snapshots", 9),
         ("tombstones", 10),
+        ("reaping_bytes", 13),
+        ("reap_discarded_bytes_total", 14),
         ("orphans", 11),
         ("up", 1),
         ("handle_poisoned", 1),

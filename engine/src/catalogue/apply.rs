@@ -46,6 +46,7 @@ impl Catalogue {
                 self.check_free(*thin_id)
             }
             Record::Deleted { uuid }
+            | Record::DeletedToErase { uuid }
             | Record::Lost { uuid }
             | Record::Found { uuid }
             | Record::ContentChanged { uuid, .. } => self.expect(*uuid).map(drop),
@@ -170,6 +171,10 @@ impl Catalogue {
             }
             Record::Deleted { uuid } => {
                 self.bury(uuid, TombstoneReason::Deleted);
+                self.remove(uuid);
+            }
+            Record::DeletedToErase { uuid } => {
+                self.bury(uuid, TombstoneReason::ToErase);
                 self.remove(uuid);
             }
             Record::Lost { uuid } => self.change(uuid, |volume| {

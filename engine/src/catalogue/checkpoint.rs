@@ -260,6 +260,7 @@ mod tests {
                 thin_id: id(i)
             }),
             n.clone().prop_map(|u| Record::Deleted { uuid: uuid(u) }),
+            n.clone().prop_map(|u| Record::DeletedToErase { uuid: uuid(u) }),
             n.clone().prop_map(|i| Record::Tombstoned {
                 thin_id: id(i),
                 reason: TombstoneReason::UnknownFate

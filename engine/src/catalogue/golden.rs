@@ -178,9 +178,20 @@ fn growth_records() -> Vec<Record> {
     ]
 }
 
+fn erasure_records() -> Vec<Record> {
+    let reason = TombstoneReason::ToErase;
+    vec![Record::DeletedToErase { uuid: uuid(2) }, Record::Tombstoned { thin_id: id(7), reason }]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
-    let groups = [pool_records(), volume_records(), provision_records(), growth_records()];
+    let groups = [
+        pool_records(),
+        volume_records(),
+        provision_records(),
+        growth_records(),
+        erasure_records(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

@@ -229,6 +229,11 @@ pub enum Record {
     },
     /// How the pool is to be looked after from now on.
     PolicySet(PoolPolicy),
+    /// A volume or snapshot is gone; what its thin id alone holds is overwritten before it is freed.
+    DeletedToErase {
+        /// Which one.
+        uuid: Uuid,
+    },
 }
 
 /// A record that cannot be read.

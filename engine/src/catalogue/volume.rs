@@ -131,4 +131,6 @@ pub enum TombstoneReason {
     Unclaimed,
     /// A rollback put another id in its place.
     RolledBack,
+    /// Its volume was deleted, and what it alone holds must be overwritten before it is freed.
+    ToErase,
 }

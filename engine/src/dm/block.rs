@@ -17,6 +17,7 @@ mod raw {
 
     nix::ioctl_none!(blkrrpart, BLOCK_IOCTL, 95);
     nix::ioctl_none!(blkflsbuf, BLOCK_IOCTL, 97);
+    nix::ioctl_readwrite!(fitrim, b'X', 121, [u64; 3]);
     nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(BLOCK_IOCTL, 119), [u64; 2]);
     nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(BLOCK_IOCTL, 127), [u64; 2]);
 }
@@ -68,6 +69,22 @@ pub fn zero_out(device: impl AsFd, offset: Bytes, length: Bytes) -> Result<(), B
     Ok(())
 }
 
+/// Makes a filesystem discard what it does not use between two of its offsets (`FITRIM`); gives how
+/// much that was. `directory` is any of its files or directories.
+pub fn trim(directory: impl AsFd, start: Bytes, length: Bytes) -> Result<Bytes, BlockError> {
+    // `struct fstrim_range` (`<linux/fs.h>`): start, length, and the shortest range worth a discard.
+    let mut range = [start.get(), length.get(), 0];
+    // SAFETY: FITRIM reads and writes three u64 behind the pointer and keeps it no longer than the call.
+    unsafe { raw::fitrim(directory.as_fd().as_raw_fd(), &raw mut range) }.map_err(|errno| {
+        BlockError::new(
+            format!("trimming a filesystem from offset {start}"),
+            "check that it supports FITRIM, that its device takes discards, and that you are root",
+            errno,
+        )
+    })?;
+    Ok(Bytes::new(range[1]))
+}
+
 /// Makes the kernel read the device's partition table again (`BLKRRPART`); it refuses while a
 /// partition is in use.
 pub fn reread_partitions(device: impl AsFd) -> Result<(), BlockError> {
@@ -98,6 +115,13 @@ pub fn flush_buffers(device: impl AsFd) -> Result<(), BlockError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filesystem_without_a_device_is_not_trimmed() {
+        let directory = std::fs::File::open("/proc/self").unwrap();
+        let error = trim(&directory, Bytes::ZERO, Bytes::new(4096)).unwrap_err();
+        assert_eq!(error.source.raw_os_error(), Some(nix::libc::ENOTTY), "{error}");
+    }
 
     #[test]
     fn a_plain_file_refuses_them_all() {

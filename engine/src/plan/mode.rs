@@ -103,11 +103,13 @@ pub enum Operation {
     Reap,
     /// Give the pool more data or metadata.
     Grow,
+    /// Unmap what a volume holds for nothing.
+    Trim,
 }
 
 impl Operation {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Allocate,
         Self::Activate,
@@ -120,6 +122,7 @@ impl Operation {
         Self::Delete,
         Self::Reap,
         Self::Grow,
+        Self::Trim,
     ];
 
     /// Whether it makes a volume or snapshot that was not there.
@@ -142,6 +145,7 @@ impl Operation {
             Self::Delete => "deleting a volume",
             Self::Reap => "freeing deleted volumes",
             Self::Grow => "growing the pool",
+            Self::Trim => "trimming a volume",
         }
     }
 }
@@ -168,7 +172,7 @@ pub fn admit(health: Health, operation: Operation) -> Result<(), Refusal> {
         Operation::Allocate | Operation::SnapshotInactive | Operation::Rollback => {
             health.serves_messages()
         }
-        Operation::Create | Operation::Reap => health.serves_messages(),
+        Operation::Create | Operation::Reap | Operation::Trim => health.serves_messages(),
         Operation::SnapshotActive => health == Health::Writable,
         // The kernel resizes nothing that must be checked first (`maybe_resize_metadata_dev`).
         Operation::Grow => health < Health::NeedsCheck,
@@ -212,7 +216,8 @@ mod tests {
              yy--- a rollback\n\
              yyyy- deleting a volume\n\
              yy--- freeing deleted volumes\n\
-             yyy-- growing the pool\n"
+             yyy-- growing the pool\n\
+             yy--- trimming a volume\n"
         );
     }
 

@@ -457,6 +457,29 @@ pub enum PoolError {
         /// The answer.
         source: crate::dm::block::BlockError,
     },
+    /// A volume's filesystem cannot be asked to give anything back.
+    #[error("{name:?} is not trimmed: {why}")]
+    NotTrimmed {
+        /// The volume.
+        name: VolumeName,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// A filesystem cannot be mounted.
+    #[error(
+        "the {filesystem} on {name:?} cannot be mounted: {source}; check it with fsck, and the kernel log"
+    )]
+    Mount {
+        /// The volume.
+        name: VolumeName,
+        /// What is on it.
+        filesystem: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A volume takes no discard or trim.
+    #[error(transparent)]
+    Ioctl(#[from] crate::dm::block::BlockError),
     /// The journal can be read, so there is nothing to salvage.
     #[error(
         "the journal of pool {pool} can be read; nothing needs salvaging, run `thinly pool open {pool}`"
@@ -613,6 +636,7 @@ impl PoolError {
             | Self::AmbiguousPool { .. }
             | Self::NotASnapshot { .. }
             | Self::VolumeInactive { .. }
+            | Self::NotTrimmed { .. }
             | Self::NotItsSnapshot { .. }
             | Self::StackedMembers { .. }
             | Self::BadSize { .. }
@@ -623,6 +647,8 @@ impl PoolError {
             | Self::Unit(_) => ExitClass::Refused,
             Self::Poisoned { .. }
             | Self::Block { .. }
+            | Self::Mount { .. }
+            | Self::Ioctl(_)
             | Self::NoHeldRoot { .. }
             | Self::MovingTree { .. }
             | Self::DmName(_)

@@ -19,6 +19,7 @@ use super::error::PoolError;
 use super::locks::{Locks, lock};
 use super::metadata_margin::MetadataMargin;
 use super::mounts::MountTable;
+use super::reaper::{ReapCounters, Reaper};
 use super::report;
 use crate::block_device::{BlockDevice, DeviceNumber};
 use crate::catalogue::{Catalogue, Epoch, IdAllocator, PoolIdentity, Record, Volume, VolumeName};
@@ -48,8 +49,7 @@ pub struct Pool {
     pub(super) journal: Journal,
     pub(super) state: Mutex<State>,
     pub(super) locks: Locks,
-    /// Held by the one reaper: an id that another one freed may be somebody's volume by now.
-    pub(super) reaping: Mutex<()>,
+    pub(super) reaper: Reaper,
     /// Held by the one who changes the lengths of the pool's devices.
     pub(super) growing: Mutex<()>,
     /// Held for writing while the pool itself is suspended: nothing can be activated then.
@@ -83,6 +83,8 @@ pub struct Counters {
     pub freezes: Durations,
     /// Reads of the metadata device.
     pub metadata_reads: u64,
+    /// What freeing deleted volumes took.
+    pub reap: ReapCounters,
 }
 
 impl Pool {
@@ -104,6 +106,7 @@ impl Pool {
             journal_flushes: self.journal.flush_durations(),
             freezes: self.freezes.read(),
             metadata_reads: self.metadata.io_counts().0,
+            reap: self.reaper.counters(),
         }
     }
 

@@ -18,7 +18,9 @@ use crate::catalogue::{Catalogue, Epoch};
 use crate::dm::{Dm, ThinPoolStatus};
 use crate::journal::Tail;
 use crate::layout::{LabelState, Role};
-use crate::metadata::{BlockSource, DeviceDetails, SuperblockState, list_devices, read_superblock};
+use crate::metadata::{
+    BlockSource, DeviceDetails, SuperblockState, list_devices, prove_devices, read_superblock,
+};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, DataBlocks, ThinId};
 
@@ -75,6 +77,7 @@ fn from_labels(located: &Located) -> PoolView {
         snapshot_count: 0,
         virtual_bytes: Bytes::ZERO,
         tombstones: Vec::new(),
+        reaping_bytes: None,
         orphans: Vec::new(),
         held_root: None,
         clean: true,
@@ -154,6 +157,7 @@ fn from_kernel(view: &mut PoolView, dm: &dyn Dm, located: &Located) -> Result<()
     if let Ok(SuperblockState::Valid(superblock)) = read_superblock(&reader) {
         view.snapshot_time = Some(superblock.time);
     }
+    view.reaping_bytes = mapped_bytes(&reader, view.block_size, &view.tombstones);
     view.writer = holder(located.uuid());
     Ok(())
 }
@@ -218,7 +222,29 @@ pub(super) fn tree(metadata: &dyn BlockSource) -> Option<BTreeMap<ThinId, Device
     None
 }
 
+/// What so many thin devices map, as of the last commit; those that are gone map nothing. `None`
+/// when the metadata cannot be read.
+fn mapped_bytes(
+    metadata: &dyn BlockSource,
+    block_size: BlockSize,
+    ids: &[ThinId],
+) -> Option<Bytes> {
+    if ids.is_empty() {
+        return Some(Bytes::ZERO);
+    }
+    let found = prove_devices(metadata, ids).ok()?.details;
+    let blocks = found.values().map(|details| details.mapped_blocks.get());
+    Some(block_size.length_of(DataBlocks::new(blocks.fold(0, u64::saturating_add))))
+}
+
 impl Pool {
+    /// What deleted volumes still map, shared blocks included: as of the pool's last commit, which
+    /// follows what the reaper frees by a second or so. No ioctl, and no read while there are none.
+    /// `None` while it cannot be read.
+    pub fn reaping_bytes(&self) -> Option<Bytes> {
+        mapped_bytes(&self.metadata, self.identity.block_size, &self.tombstones())
+    }
+
     /// This pool as it is now.
     pub fn view(&self) -> Result<PoolView, PoolError> {
         view(&*self.dm, &Located::find(&self.identity.uuid.to_string())?)

@@ -111,7 +111,7 @@ fn most_mapped(view: &MetadataView<'_>, bars: usize) -> Result<Vec<ThinId>, Pool
     Ok(devices.into_iter().map(|(id, _)| id).collect())
 }
 
-fn holder(catalogue: &Catalogue, id: ThinId) -> Holder {
+pub(super) fn holder(catalogue: &Catalogue, id: ThinId) -> Holder {
     match catalogue.volumes().find(|volume| volume.thin.id() == Some(id)) {
         Some(volume) => Holder::Volume(volume.name.clone()),
         None if catalogue.tombstones().contains_key(&id) => Holder::Deleted(id),

@@ -59,9 +59,28 @@ pub(super) fn read_open<T>(
     needs: &[ThinId],
     read: impl FnOnce(&MetadataView<'_>) -> Result<T, PoolError>,
 ) -> Result<T, PoolError> {
+    read_held(dm, located, &|source| shows(source, needs), read)
+}
+
+/// The same as it is from this moment on: whoever writes by what is read must not go by a snapshot
+/// that another reader took earlier.
+pub(super) fn read_afresh<T>(
+    dm: &dyn Dm,
+    located: &Located,
+    read: impl FnOnce(&MetadataView<'_>) -> Result<T, PoolError>,
+) -> Result<T, PoolError> {
+    read_held(dm, located, &|_| Ok(false), read)
+}
+
+fn read_held<T>(
+    dm: &dyn Dm,
+    located: &Located,
+    is_fresh: &dyn Fn(&BlockDevice) -> Result<bool, PoolError>,
+    read: impl FnOnce(&MetadataView<'_>) -> Result<T, PoolError>,
+) -> Result<T, PoolError> {
     let number = dm.info(&located.names.metadata)?.number;
     let source = BlockDevice::open(&node_of(number), Access::ReadOnly)?;
-    let held = HeldRoot::enter(dm, located, &|| shows(&source, needs))?;
+    let held = HeldRoot::enter(dm, located, &|| is_fresh(&source))?;
     let result = read_under(&held, located, &source, read);
     let left = held.leave();
     let value = result?;

@@ -20,6 +20,7 @@ use super::located::{Located, linear_segments};
 use super::locks::Locks;
 use super::metadata_margin::MetadataMargin;
 use super::mounts::MountTable;
+use super::reaper::Reaper;
 use super::repair::mend_labels;
 use super::settle::{settle_all, settle_linears, thins};
 use super::stack::Stack;
@@ -280,7 +281,7 @@ impl<'a> UnreconciledPool<'a> {
                 margin: MetadataMargin::default(),
             }),
             locks: Locks::default(),
-            reaping: Mutex::new(()),
+            reaper: Reaper::default(),
             growing: Mutex::new(()),
             geometry: RwLock::new(()),
             findings,

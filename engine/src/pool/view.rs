@@ -86,6 +86,8 @@ pub struct PoolView {
     pub virtual_bytes: Bytes,
     /// Thin ids that wait to be reaped.
     pub tombstones: Vec<ThinId>,
+    /// What these still map, shared blocks included, as of the last commit; `None` unless open.
+    pub reaping_bytes: Option<Bytes>,
     /// Thin ids that belong to nobody.
     pub orphans: Vec<ThinId>,
     /// The held metadata root, if somebody holds one.

@@ -15,4 +15,5 @@ mod pools;
 mod program;
 mod requests;
 mod resident;
+mod trims;
 mod verbs;

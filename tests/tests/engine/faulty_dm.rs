@@ -1,15 +1,19 @@
 //! The kernel's device-mapper, but for one command that fails when a test says so.
 
 use std::io;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
 use nix::errno::Errno;
-use thinly_engine::block_device::DeviceNumber;
+use thinly_engine::block_device::{Access, BlockDevice, DeviceNumber};
 use thinly_engine::dm::{
     Command, Control, DeviceInfo, DeviceKey, Dm, DmCounters, DmError, DmName, DmUuid, DmVersion,
     ListedDevice, StatusLine, SuspendOptions, TableLine, TableSlot, TargetVersion,
 };
+use thinly_engine::metadata::unshared;
+use thinly_engine::plan::DeviceNames;
+use thinly_engine::units::ThinId;
 
 /// One failure: the first command of a kind after `skipped` others.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +31,43 @@ pub(crate) struct FaultyDm {
     control: Control,
     fault: Mutex<Option<Fault>>,
     panic: Mutex<Option<Command>>,
+    deletes: Mutex<Option<Deletes>>,
+}
+
+/// What each device that was deleted still held alone, in blocks.
+#[derive(Debug)]
+struct Deletes {
+    names: DeviceNames,
+    seen: Vec<(ThinId, u64)>,
 }
 
 impl FaultyDm {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { control: Control::open()?, fault: Mutex::new(None), panic: Mutex::new(None) })
+        let (fault, panic, deletes) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
+        Ok(Self { control: Control::open()?, fault, panic, deletes })
+    }
+
+    /// From now on looks in a pool's metadata what a device holds alone before it is deleted.
+    pub(crate) fn watch_deletes(&self, names: DeviceNames) {
+        *self.deletes.lock().unwrap() = Some(Deletes { names, seen: Vec::new() });
+    }
+
+    /// What was seen of the deletes so far.
+    pub(crate) fn deletes(&self) -> Vec<(ThinId, u64)> {
+        self.deletes.lock().unwrap().as_ref().unwrap().seen.clone()
+    }
+
+    fn look_at_delete(&self, message: &str) {
+        let Some(id) = message.strip_prefix("delete ") else { return };
+        let mut watched = self.deletes.lock().unwrap();
+        let Some(Deletes { names, seen }) = &mut *watched else { return };
+        let id = ThinId::new(id.parse().unwrap()).unwrap();
+        // A status with a flush commits, so that the disk shows what the kernel has.
+        self.control.status(&names.pool_device, true).unwrap();
+        let minor = self.control.info(&names.metadata).unwrap().number.minor;
+        let node = format!("/dev/dm-{minor}");
+        let metadata = BlockDevice::open(Path::new(&node), Access::ReadOnly).unwrap();
+        seen.push((id, unshared(&metadata, id).unwrap().mapped_blocks));
     }
 
     pub(crate) fn arm(&self, fault: Fault) {
@@ -148,6 +184,7 @@ impl Dm for FaultyDm {
     }
 
     fn message(&self, device: &DmName, message: &str) -> Result<Option<String>, DmError> {
+        self.look_at_delete(message);
         self.perform(Command::Message, device, || self.control.message(device, message))
     }
 

@@ -7,6 +7,7 @@ mod consistency;
 mod damage;
 mod degraded;
 mod diffs;
+mod erasing;
 mod exhausted;
 mod faults;
 mod faulty_dm;

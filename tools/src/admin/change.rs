@@ -55,7 +55,9 @@ impl<'a> Change<'a> {
             VolumeVerb::Resize(arguments) => &arguments.volume,
             VolumeVerb::Activate(arguments) => &arguments.volume,
             VolumeVerb::Rename(arguments) => &arguments.volume,
-            VolumeVerb::Deactivate(target) | VolumeVerb::Delete(target) => &target.volume,
+            VolumeVerb::Trim(arguments) => &arguments.volume,
+            VolumeVerb::Deactivate(target) => &target.volume,
+            VolumeVerb::Delete(arguments) => &arguments.volume,
             VolumeVerb::List(_) | VolumeVerb::Show(_) => return None,
         };
         Some(Self::of_path(path))

@@ -28,7 +28,9 @@ pub enum SnapshotVerb {
     )]
     Rollback(SnapshotRollback),
     /// Delete a snapshot; its origin and copies made from it stay.
-    #[command(after_long_help = "Example:\n  thinly snapshot delete p0/web-monday")]
+    #[command(
+        after_long_help = "Example:\n  thinly snapshot delete p0/web-monday\n  thinly snapshot delete p0/keys-monday --erase"
+    )]
     Delete(SnapshotDelete),
     /// Take snapshots of several volumes at one instant: all of them, or none.
     #[command(
@@ -73,6 +75,9 @@ pub struct SnapshotDelete {
     /// The snapshot.
     #[arg(value_name = "POOL/NAME")]
     pub snapshot: VolumePath,
+    /// Overwrite with zeros what no volume or other snapshot holds too, before its space is freed.
+    #[arg(long)]
+    pub erase: bool,
 }
 
 /// `thinly snapshot group`.

@@ -45,11 +45,21 @@ pub enum VolumeVerb {
     ///
     /// Refused while it is in use. Its space is freed before the command ends; when that is cut
     /// short, the next command goes on with it.
-    #[command(after_long_help = "Example:\n  thinly volume delete p0/web")]
-    Delete(VolumeTarget),
+    #[command(
+        after_long_help = "Example:\n  thinly volume delete p0/web\n  thinly volume delete p0/keys --erase"
+    )]
+    Delete(VolumeDelete),
     /// Give a volume or snapshot another name.
     #[command(after_long_help = "Example:\n  thinly volume rename p0/web web-old")]
     Rename(VolumeRename),
+    /// Give back the space that a volume's filesystem does not use, or blocks of zeros.
+    ///
+    /// A mounted filesystem is trimmed where it is mounted. That of an inactive volume (ext4, xfs or
+    /// btrfs) is mounted for this, where nobody sees it.
+    #[command(
+        after_long_help = "Example:\n  thinly volume trim p0/web\n  thinly volume trim p0/web-monday --zero-detect"
+    )]
+    Trim(VolumeTrim),
 }
 
 const CREATE_EXAMPLE: &str = "\
@@ -91,6 +101,20 @@ pub struct VolumeTarget {
     pub volume: VolumePath,
 }
 
+/// `thinly volume delete`.
+#[derive(Debug, Args)]
+pub struct VolumeDelete {
+    /// The volume.
+    #[arg(value_name = "POOL/NAME")]
+    pub volume: VolumePath,
+    /// Overwrite with zeros what no snapshot or copy holds too, before its space is freed.
+    ///
+    /// Says how much stays because others hold it, and who. Takes about as long as writing that
+    /// much; when it is cut short, whoever frees the volume begins with it again.
+    #[arg(long)]
+    pub erase: bool,
+}
+
 /// `thinly volume resize`.
 #[derive(Debug, Args)]
 pub struct VolumeResize {
@@ -122,4 +146,18 @@ pub struct VolumeRename {
     /// Its new name, without the pool.
     #[arg(value_name = "NEWNAME")]
     pub new_name: VolumeName,
+}
+
+/// `thinly volume trim`.
+#[derive(Debug, Args)]
+pub struct VolumeTrim {
+    /// The volume; with --zero-detect also a snapshot.
+    #[arg(value_name = "POOL/NAME")]
+    pub volume: VolumePath,
+    /// Read all that it maps and give back every block of zeros, whatever is on it.
+    ///
+    /// The volume or snapshot must be inactive, and is kept so until the end. What is read from it
+    /// stays the same, byte for byte.
+    #[arg(long)]
+    pub zero_detect: bool,
 }
