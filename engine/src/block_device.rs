@@ -209,6 +209,21 @@ impl BlockDevice {
             .map_err(|source| self.io_error("writing", offset, buffer.len() as u64, source))
     }
 
+    /// Writes `buffer` at `offset`; durable only after the next [`BlockDevice::flush`].
+    pub fn write_unflushed(&self, offset: u64, buffer: &AlignedBuffer) -> Result<(), DeviceError> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.file
+            .write_all_at(buffer, offset)
+            .map_err(|source| self.io_error("writing", offset, buffer.len() as u64, source))
+    }
+
+    /// Makes all that was written durable.
+    pub fn flush(&self) -> Result<(), DeviceError> {
+        self.file
+            .sync_data()
+            .map_err(|source| self.io_error("flushing", 0, self.size.get(), source))
+    }
+
     /// Writes zeros over a range, durably: by the device itself where it can, which takes no time
     /// on a disk that unmaps or writes zeros by itself.
     pub fn zero_range(&self, offset: u64, length: u64) -> Result<(), DeviceError> {

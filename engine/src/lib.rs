@@ -12,6 +12,7 @@ pub mod plan;
 pub mod journal;
 pub mod layout;
 pub mod metadata;
+pub mod stream;
 
 pub mod block_device;
 

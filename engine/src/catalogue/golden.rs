@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
-use super::{PoolName, Provision, ProvisionKey, VolumeName};
+use super::{Arrived, Incoming, PoolName, Provision, ProvisionKey, Received, VolumeName};
 use crate::layout::{Extents, Role, Segment};
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -143,9 +143,29 @@ fn provision_records() -> Vec<Record> {
     ]
 }
 
+fn received_records() -> Vec<Record> {
+    let created = Record::VolumeCreated {
+        uuid: uuid(6),
+        name: name("web"),
+        size: Bytes::new(1 << 30),
+        created_at: Timestamp(1_700_000_003_000),
+    };
+    let incoming = |base| {
+        let durable = Bytes::new(64 << 20);
+        Some(Incoming { source: uuid(20), base, name: name("web@monday"), durable })
+    };
+    let last = Some(Arrived { source: uuid(21), snapshot: uuid(7) });
+    vec![
+        Record::received(Some(created), uuid(6), Received { last: None, incoming: incoming(None) }),
+        Record::received(None, uuid(6), Received { last, incoming: incoming(Some(uuid(21))) }),
+        Record::received(None, uuid(6), Received { last, incoming: None }),
+    ]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
-    pool_records().into_iter().chain(volume_records()).chain(provision_records()).collect()
+    let later = provision_records().into_iter().chain(received_records());
+    pool_records().into_iter().chain(volume_records()).chain(later).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -18,6 +18,7 @@ mod ids;
 mod name;
 mod provision;
 mod provisioning;
+mod received;
 mod record;
 mod state;
 mod volume;
@@ -31,6 +32,7 @@ pub use handle::{DRIVER_NAME, ObjectId, ObjectIdError, ObjectKind, TOPOLOGY_KEY}
 pub use ids::IdAllocator;
 pub use name::{NameError, PoolName, VolumeName, is_path_safe};
 pub use provision::{ClusterAccess, Provision, ProvisionKey};
+pub use received::{Arrived, Incoming, Received};
 pub use record::{PoolDevice, PoolIdentity, RECORD_VERSION, Record, RecordError, SnapshotMember};
 pub use state::{Catalogue, Epoch};
 pub use volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};

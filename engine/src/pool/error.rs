@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::receive_error::ReceiveError;
 use crate::block_device::DeviceError;
 use crate::catalogue::{ApplyError, NameError, PoolName, ReplayError, VolumeName};
 use crate::dm::{DmError, TextError, Unsupported};
@@ -501,6 +502,9 @@ pub enum PoolError {
     /// An extent map that contradicts itself.
     #[error(transparent)]
     Extents(#[from] crate::layout::ExtentError),
+    /// A stream from another pool, or what it would be applied to.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
     /// dm-thin's metadata.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -573,6 +577,7 @@ impl PoolError {
             | Self::NoHeadroom { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
+            Self::Receive(error) => error.exit_class(),
             Self::Metadata(error) => class_of_metadata(error),
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use crate::catalogue::{Content, ObjectId, PoolName, Provision, Timestamp, VolumeKind, VolumeName};
+use crate::catalogue::{
+    Content, ObjectId, PoolName, Provision, Received, Timestamp, VolumeKind, VolumeName,
+};
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -102,6 +104,8 @@ pub enum VolumeState {
     Suspended,
     /// Its thin id is not in the pool.
     Lost,
+    /// A stream from another pool is being applied to it: it is no snapshot's content yet.
+    Receiving,
 }
 
 /// A volume or snapshot.
@@ -140,6 +144,8 @@ pub struct VolumeView {
     pub provision: Option<Provision>,
     /// What an orchestrator asked for when it had the group made that this snapshot is of.
     pub group_provision: Option<Provision>,
+    /// What it received from another pool.
+    pub received: Option<Received>,
     /// What is known of its content.
     pub content: Content,
 }

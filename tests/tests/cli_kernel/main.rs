@@ -14,4 +14,5 @@ mod pools;
 mod program;
 mod requests;
 mod resident;
+mod stream;
 mod verbs;
