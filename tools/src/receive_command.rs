@@ -8,7 +8,6 @@ use std::path::Path;
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::Engine;
 use thinly_engine::stream::{Piece, ResumeToken, StreamHeader, StreamReader, Totals};
-use thinly_engine::units::Bytes;
 
 use crate::args::{Receive, VolumePath};
 use crate::console::Console;
@@ -32,8 +31,6 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Receive) -> R
     }
     let input = open_input(arguments.input.as_deref())?;
     let reader = StreamReader::new(BufReader::new(input))?;
-    let engine = Engine::new()?;
-    let block_bytes = engine.view(&arguments.volume.pool)?.block_size.bytes();
     let header = reader.header().clone();
     let steps = Steps { console, socket };
     let begun = begin(steps, arguments, &header)?;
@@ -45,7 +42,7 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Receive) -> R
         applied: 0,
         noted: begun.durable_bytes,
     };
-    let ended = receiver.receive(&begun, block_bytes);
+    let ended = receiver.receive(&begun);
     let stream_bytes = receiver.reader.read_bytes();
     let totals = ended.inspect_err(|_| receiver.give_up(console))?;
     let finished = steps.run(&words(&arguments.volume, "finish", &header, &[]))?;
@@ -154,8 +151,8 @@ struct Receiver<'a, R> {
 }
 
 impl<R: Read> Receiver<'_, R> {
-    fn receive(&mut self, begun: &ReceivingJson, block_bytes: Bytes) -> Result<Totals, Failure> {
-        let mut target = StreamTarget::open(&begun.device, block_bytes)?;
+    fn receive(&mut self, begun: &ReceivingJson) -> Result<Totals, Failure> {
+        let mut target = StreamTarget::open(&begun.device, begun.block_bytes)?;
         let console = self.steps.console;
         let mut progress = Progress::new("receiving (MiB)", !console.is_json());
         let ended = self.apply(&mut target, &mut progress);
@@ -232,6 +229,7 @@ impl<R: Read> Receiver<'_, R> {
 mod tests {
     use clap::Parser as _;
     use thinly_engine::catalogue::Timestamp;
+    use thinly_engine::units::Bytes;
     use uuid::Uuid;
 
     use super::*;

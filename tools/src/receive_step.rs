@@ -42,6 +42,7 @@ fn step(context: Context<'_>, pool: &Pool, arguments: &ReceiveStep) -> Result<()
             let value = ReceivingJson {
                 device: begun.device,
                 snapshot: begun.snapshot.to_string(),
+                block_bytes: begun.block_bytes.get(),
                 durable_bytes: begun.durable.get(),
             };
             console.answer(&value, || format!("{}\n", value.device.display()))

@@ -39,7 +39,7 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Send) -> Resu
     let engine = Engine::new()?;
     let volumes = engine.volumes(&arguments.snapshot.pool)?;
     let asked = Asked::new(arguments, &volumes)?;
-    let header = asked.header(&engine)?;
+    let header = asked.header();
     let steps = Steps { console, socket };
     let device = Activated::new(steps, &arguments.snapshot, asked.snapshot)?;
     let source = Source { engine: &engine, device: &device.path, header: &header, arguments };
@@ -66,7 +66,6 @@ pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Send) -> Resu
 
 /// What is to be sent, found in the pool.
 struct Asked<'a> {
-    pool: &'a str,
     snapshot: &'a VolumeView,
     origin: Uuid,
     base: Option<&'a VolumeView>,
@@ -99,22 +98,22 @@ impl<'a> Asked<'a> {
             check_token(path, snapshot, base, token)?;
         }
         let start = arguments.resume.map_or(Bytes::ZERO, |token| token.offset);
-        Ok(Self { pool, snapshot, origin, base, start })
+        Ok(Self { snapshot, origin, base, start })
     }
 
-    fn header(&self, engine: &Engine) -> Result<StreamHeader, Failure> {
-        let pool = engine.view(self.pool)?;
-        Ok(StreamHeader {
+    /// All but the pool and its block size, which are told with the ranges.
+    fn header(&self) -> StreamHeader {
+        StreamHeader {
             snapshot: self.snapshot.uuid,
             base: self.base.map(|base| base.uuid),
             volume: self.origin,
-            pool: pool.uuid,
+            pool: Uuid::nil(),
             virtual_bytes: self.snapshot.virtual_bytes,
             start: self.start,
             created_at: self.snapshot.created_at,
-            block_bytes: pool.block_size.bytes(),
+            block_bytes: Bytes::ZERO,
             name: self.snapshot.name.clone(),
-        })
+        }
     }
 }
 
@@ -245,11 +244,13 @@ impl Source<'_> {
         // Held open, it cannot be deleted; the ranges are all known before the first is read.
         let device = BlockDevice::open(self.device, Access::ReadOnly).map_err(PoolError::from)?;
         let found = self.found()?;
+        let (pool, block_bytes) = (found.pool_uuid, found.block_bytes);
+        let header = StreamHeader { pool, block_bytes, ..self.header.clone() };
         let mut progress = Progress::new("sending (MiB)", !console.is_json());
         let fail = Failure::StreamOutput;
         let mut stream = Ranges {
             device,
-            writer: StreamWriter::new(io::BufWriter::new(out), self.header).map_err(fail)?,
+            writer: StreamWriter::new(io::BufWriter::new(out), &header).map_err(fail)?,
             packer: packer(self.arguments.compress)?,
             block_bytes: found.block_bytes.get(),
             buffer: AlignedBuffer::zeroed(PAYLOAD_BYTES_MAX),
@@ -268,8 +269,8 @@ impl Source<'_> {
     }
 
     fn found(&self) -> Result<VolumeDiff, Failure> {
-        let pool = self.header.pool.to_string();
-        Ok(self.engine.diff_by_uuid(&pool, self.header.base, self.header.snapshot)?)
+        let pool = &self.arguments.snapshot.pool;
+        Ok(self.engine.diff_by_uuid(pool, self.header.base, self.header.snapshot)?)
     }
 }
 

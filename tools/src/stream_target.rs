@@ -32,11 +32,11 @@ pub(crate) struct StreamTarget {
 
 impl StreamTarget {
     /// Refused while anybody else has the device open: another receiver, say.
-    pub(crate) fn open(device: &Path, block_bytes: Bytes) -> Result<Self, Failure> {
+    pub(crate) fn open(device: &Path, block_bytes: u64) -> Result<Self, Failure> {
         let device = BlockDevice::open(device, Access::Exclusive).map_err(PoolError::from)?;
         Ok(Self {
             device,
-            block_bytes: block_bytes.get().max(1),
+            block_bytes: block_bytes.max(1),
             buffer: AlignedBuffer::zeroed(PAYLOAD_BYTES_MAX),
             zeros: AlignedBuffer::zeroed(GRAIN_BYTES),
             is_lost: false,

@@ -372,7 +372,8 @@ fn token() -> TokenJson {
 }
 
 fn receiving() -> ReceivingJson {
-    ReceivingJson { device: PathBuf::from("d"), snapshot: String::new(), durable_bytes: 1 }
+    let device = PathBuf::from("d");
+    ReceivingJson { device, snapshot: String::new(), block_bytes: 1, durable_bytes: 1 }
 }
 
 /// The fields inside of the manifest are those of Kubernetes.

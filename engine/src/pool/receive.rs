@@ -46,6 +46,8 @@ pub struct ReceiveRequest {
 pub struct Receiving {
     /// Its device.
     pub device: PathBuf,
+    /// The block size of its pool.
+    pub block_bytes: Bytes,
     /// All before it was on disk when the last stream broke.
     pub durable: Bytes,
     /// What the snapshot will be called.
@@ -74,7 +76,9 @@ impl Pool {
         let view = self.activate_locked(&volume, VolumeAccess::ReadWrite)?;
         let device =
             view.device.ok_or_else(|| PoolError::VolumeInactive { name: request.name.clone() })?;
-        Ok(Receiving { device, durable: incoming.durable, snapshot: incoming.name })
+        let block_bytes = self.identity.block_size.bytes();
+        let Incoming { durable, name: snapshot, .. } = incoming;
+        Ok(Receiving { device, block_bytes, durable, snapshot })
     }
 
     /// A write to a full pool hangs for a minute before it fails.

@@ -1,15 +1,27 @@
 //! `thinly send` and `thinly receive`: snapshots that move from pool to pool, and streams that do not arrive whole.
 
 use std::fs;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use thinly::exit::Exit;
-use thinly_tests::{Disks, gib, sh};
+use thinly_engine::catalogue::VolumeName;
+use thinly_engine::dm::block::discard;
+use thinly_engine::pool::{Engine, Pool, VolumeAccess};
+use thinly_engine::units::Bytes;
+use thinly_tests::{Disks, gib, mib, sh};
 
 use crate::program::{TestPool, json, pool_name, refused, refused_in_json, thinly};
+
+const KIB: u64 = 1 << 10;
+
+fn name(text: &str) -> VolumeName {
+    VolumeName::new(text).unwrap()
+}
 
 fn pool_of_blocks(block: &str, size_bytes: u64) -> TestPool {
     let disks = Disks::new(&[size_bytes]).unwrap();
@@ -18,7 +30,54 @@ fn pool_of_blocks(block: &str, size_bytes: u64) -> TestPool {
     TestPool { name, disks }
 }
 
-/// Two pools whose blocks differ, a volume in the first, and files for streams.
+/// Works on a pool in this process: what a test only makes ready costs no program.
+fn within<T>(pool: &TestPool, work: impl FnOnce(&Pool) -> T) -> T {
+    let handle = Engine::new().unwrap().attach(&pool.name).unwrap();
+    let done = work(&handle);
+    handle.release().unwrap();
+    done
+}
+
+/// What nobody would guess, the same each time.
+fn noise(seed: u64, bytes: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..bytes / 8).flat_map(|_| word()).collect()
+}
+
+fn device(pool: &Pool, volume: &str, access: VolumeAccess) -> File {
+    let view = pool.activate(&name(volume), access).unwrap();
+    let writes = access == VolumeAccess::ReadWrite;
+    OpenOptions::new().read(true).write(writes).open(view.device.unwrap()).unwrap()
+}
+
+fn change(pool: &Pool, volume: &str, work: impl FnOnce(&File)) {
+    let file = device(pool, volume, VolumeAccess::ReadWrite);
+    work(&file);
+    file.sync_all().unwrap();
+    drop(file);
+    pool.deactivate(&name(volume)).unwrap();
+}
+
+/// Every byte of a volume or snapshot.
+fn content(pool: &TestPool, volume: &str) -> Vec<u8> {
+    within(pool, |pool| {
+        let size = pool.volume(&name(volume)).unwrap().virtual_bytes.get();
+        let mut bytes = vec![0; usize::try_from(size).unwrap()];
+        let file = device(pool, volume, VolumeAccess::ReadOnly);
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        drop(file);
+        pool.deactivate(&name(volume)).unwrap();
+        bytes
+    })
+}
+
+/// Two pools whose blocks differ, a volume of 16 MiB in the first, and files for streams.
 struct Pair {
     from: TestPool,
     to: TestPool,
@@ -26,24 +85,27 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(size: &str) -> Self {
+    /// Takes these snapshots, each after some noise of so many KiB at so many.
+    fn new(snapshots: &[(&str, u64, u64)]) -> Self {
         let pair = Self {
             from: pool_of_blocks("64K", gib(1)),
             to: pool_of_blocks("256K", gib(1)),
             directory: tempfile::tempdir_in("/scratch").unwrap(),
         };
-        pair.from.create_volume("web", size);
+        within(&pair.from, |pool| {
+            pool.create_volume(&name("web"), Bytes::new(mib(16))).unwrap();
+            for (seed, (snapshot, kib, at_kib)) in (1..).zip(snapshots) {
+                change(pool, "web", |file| {
+                    file.write_all_at(&noise(seed, kib * KIB), at_kib * KIB).unwrap();
+                });
+                pool.snapshot(&name("web"), &name(snapshot)).unwrap();
+            }
+        });
         pair
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
-    }
-
-    /// Runs shell commands on the volume, whose device is `$d`, and takes a snapshot.
-    fn change(&self, commands: &str, snapshot: &str) {
-        change(&self.from, "web", commands);
-        json(&["snapshot", "create", &self.from.path("web"), snapshot]);
     }
 
     fn send(&self, snapshot: &str, more: &[&str]) -> (PathBuf, Value) {
@@ -61,43 +123,14 @@ impl Pair {
     }
 
     fn assert_same(&self, snapshot: &str) {
-        let there = digest(&self.to, &format!("web@{snapshot}"));
-        assert_eq!(digest(&self.from, snapshot), there, "{snapshot}");
+        let there = content(&self.to, &format!("web@{snapshot}"));
+        assert!(content(&self.from, snapshot) == there, "{snapshot} is not the same");
     }
 
     fn names(&self) -> Vec<String> {
-        let list = json(&["volume", "list", &self.to.name, "--all"]);
-        list.as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["name"].as_str().unwrap().to_owned())
-            .collect()
+        let volumes = Engine::new().unwrap().volumes(&self.to.name).unwrap();
+        volumes.iter().map(|volume| volume.name.to_string()).collect()
     }
-}
-
-fn change(pool: &TestPool, volume: &str, commands: &str) {
-    let path = pool.path(volume);
-    let active = json(&["volume", "activate", &path]);
-    let device = active["device"].as_str().unwrap();
-    sh(&format!("d={device}; {commands}")).unwrap();
-    json(&["volume", "deactivate", &path]);
-}
-
-/// What every byte of a snapshot comes to.
-fn digest(pool: &TestPool, snapshot: &str) -> String {
-    let path = pool.path(snapshot);
-    let active = json(&["volume", "activate", &path]);
-    let sum = sh(&format!("sha256sum < {}", active["device"].as_str().unwrap())).unwrap();
-    json(&["volume", "deactivate", &path]);
-    sum
-}
-
-fn random(kib: u64, at_kib: u64) -> String {
-    format!(
-        "dd if=/dev/urandom of=$d bs=4k seek={} count={} oflag=direct status=none;",
-        at_kib / 4,
-        kib / 4
-    )
 }
 
 /// A file's bytes, changed.
@@ -109,28 +142,36 @@ fn edited(file: &Path, name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
     other
 }
 
+/// What is written, overwritten with zeros, discarded, and written in part of a block.
+fn turn_over(file: &File, turn: u64) {
+    let at = |n: u64| (turn * 7919 + n * 104_729) % 240 * 64 * KIB;
+    file.write_all_at(&noise(turn + 1, 700 * KIB), at(1)).unwrap();
+    file.write_all_at(&noise(turn + 99, 4 * KIB), at(2) + 12 * KIB).unwrap();
+    file.write_all_at(&vec![0; 320 << 10], at(3)).unwrap();
+    file.sync_all().unwrap();
+    discard(file, Bytes::new(at(4)), Bytes::new(448 * KIB)).unwrap();
+}
+
 #[test]
 fn a_chain_of_ten_snapshots_arrives_as_a_chain() {
-    let pair = Pair::new("32M");
-    let mut older = None;
-    for turn in 0..10_u64 {
-        // What is written, overwritten with zeros, discarded, and written in part of a block.
-        let at = |n: u64| (turn * 7919 + n * 104_729) % 480 * 64;
-        let mut commands =
-            [random(1024, at(1)), random(4, at(2) + 12), random(192, at(3))].concat();
-        let zeros = format!(
-            "dd if=/dev/zero of=$d bs=64k seek={} count=5 oflag=direct status=none;
-             blkdiscard -o {} -l 327680 $d; sync",
-            at(4) / 64,
-            at(5) * 1024
-        );
-        commands.push_str(&zeros);
-        if turn == 5 {
-            json(&["volume", "resize", &pair.from.path("web"), "--size", "40M"]);
-            commands = [commands, "; ".to_owned(), random(512, 36 << 10)].concat();
+    let pair = Pair::new(&[]);
+    within(&pair.from, |pool| {
+        for turn in 0..10 {
+            if turn == 5 {
+                pool.resize(&name("web"), Bytes::new(mib(20) + 512)).unwrap();
+            }
+            change(pool, "web", |file| {
+                turn_over(file, turn);
+                if turn == 6 {
+                    file.write_all_at(&noise(77, 512), mib(20)).unwrap();
+                }
+            });
+            pool.snapshot(&name("web"), &name(&format!("s{turn}"))).unwrap();
         }
+    });
+    let mut older = None;
+    for turn in 0..10 {
         let snapshot = format!("s{turn}");
-        pair.change(&commands, &snapshot);
         let base = older.replace(pair.from.path(&snapshot));
         let mut more = if turn % 2 == 0 { vec![] } else { vec!["--compress", "zstd"] };
         more.extend(base.iter().flat_map(|base| ["--from", base]));
@@ -141,20 +182,15 @@ fn a_chain_of_ten_snapshots_arrives_as_a_chain() {
             assert_eq!(received[key], sent[key], "{key}");
         }
         assert_eq!(sent["stream_bytes"], fs::metadata(&file).unwrap().len());
-        if base.is_some() {
-            assert!(sent["data_bytes"].as_u64().unwrap() < 4 << 20, "{sent}");
-        }
+        // What was changed and what lies beside it in its blocks, not all of it.
+        assert!(sent["data_bytes"].as_u64().unwrap() < mib(2), "{sent}");
     }
     // All of them at the end: no later stream changed an earlier snapshot.
     (0..10).for_each(|turn| pair.assert_same(&format!("s{turn}")));
-    let last = json(&["volume", "show", &pair.from.path("s9")])["uuid"].clone();
+    let last = json(&["volume", "show", &pair.from.path("s9")]);
     let volume = json(&["volume", "show", &pair.to.path("web")]);
-    assert_eq!((&volume["state"], &volume["received_uuid"]), (&"inactive".into(), &last));
-    assert_eq!(json(&["volume", "show", &pair.from.path("s9")])["state"], "inactive");
-    // What is zeros everywhere takes no room: the whole of the last one, sent anew.
-    let (file, _) = pair.send("s9", &[]);
-    json(&["receive", &pair.to.path("copy"), "--in", file.to_str().unwrap()]);
-    assert_eq!(digest(&pair.to, "copy@s9"), digest(&pair.from, "s9"));
+    assert_eq!((&volume["state"], &volume["received_uuid"]), (&"inactive".into(), &last["uuid"]));
+    assert_eq!(last["state"], "inactive");
 }
 
 /// Feeds a receiver the first part of a stream, until it has noted some of it, and kills it.
@@ -185,8 +221,7 @@ fn killed_in_the_middle(pair: &Pair, file: &Path) -> Value {
 
 #[test]
 fn a_receiver_that_was_killed_goes_on_where_it_was() {
-    let pair = Pair::new("48M");
-    pair.change(&random(40 << 10, 1024), "mon");
+    let pair = Pair::new(&[("mon", 14 << 10, 1024)]);
     let (file, whole) = pair.send("mon", &[]);
     let token = killed_in_the_middle(&pair, &file);
     let path = pair.to.path("web");
@@ -227,10 +262,7 @@ fn a_receiver_that_was_killed_goes_on_where_it_was() {
 
 #[test]
 fn a_difference_that_broke_goes_on_and_a_wrong_token_does_not() {
-    let pair = Pair::new("32M");
-    pair.change(&random(8 << 10, 0), "mon");
-    pair.change(&random(12 << 10, 4096), "tue");
-    pair.change(&random(64, 0), "wed");
+    let pair = Pair::new(&[("mon", 512, 0), ("tue", 3000, 256), ("wed", 64, 0)]);
     let (monday, _) = pair.send("mon", &[]);
     pair.receive(&monday, &[]);
     let base = pair.from.path("mon");
@@ -243,7 +275,7 @@ fn a_difference_that_broke_goes_on_and_a_wrong_token_does_not() {
         &["ends early"],
     );
     let token = json(&["receive", &path, "--token"]);
-    assert!(token["durable_bytes"].as_u64().unwrap() > 8 << 20, "{token}");
+    assert!(token["durable_bytes"].as_u64().unwrap() > mib(1), "{token}");
     let text = token["token"].as_str().unwrap();
     let out = pair.file("out").display().to_string();
     let send = |snapshot: &str, token: &str, exit, words: &[&str]| {
@@ -265,14 +297,12 @@ fn a_difference_that_broke_goes_on_and_a_wrong_token_does_not() {
     let (wednesday, _) = pair.send("wed", &["--from", &pair.from.path("tue")]);
     pair.receive(&wednesday, &["--snapshot", "wednesday"]);
     assert_eq!(pair.names(), ["web", "web@mon", "web@tue", "wednesday"]);
-    assert_eq!(digest(&pair.to, "wednesday"), digest(&pair.from, "wed"));
+    assert!(content(&pair.to, "wednesday") == content(&pair.from, "wed"));
 }
 
 #[test]
 fn a_damaged_stream_leaves_no_snapshot() {
-    let pair = Pair::new("32M");
-    pair.change(&random(2048, 0), "mon");
-    pair.change(&random(1024, 8192), "tue");
+    let pair = Pair::new(&[("mon", 2048, 0), ("tue", 1024, 8192)]);
     let (monday, _) = pair.send("mon", &[]);
     let path = pair.to.path("web");
     let receive = |file: &Path| {
@@ -303,23 +333,22 @@ fn a_damaged_stream_leaves_no_snapshot() {
     assert_eq!(pair.names(), ["web", "web@mon"]);
     refused_in_json(&["volume", "activate", &path], Exit::InUse, &["rollback", "web@mon"]);
     json(&["snapshot", "rollback", &path, "--to", "web@mon"]);
-    assert_eq!(digest(&pair.to, "web"), digest(&pair.from, "mon"));
+    assert!(content(&pair.to, "web") == content(&pair.from, "mon"));
     pair.receive(&tuesday, &[]);
     pair.assert_same("tue");
 }
 
 #[test]
 fn what_cannot_be_sent_or_taken_is_refused_with_the_way_out() {
-    let pair = Pair::new("32M");
-    pair.change(&random(64, 0), "mon");
-    pair.change(&random(64, 0), "tue");
-    pair.change(&random(64, 128), "wed");
-    pair.from.create_volume("db", "32M");
-    json(&["snapshot", "create", &pair.from.path("db"), "db-mon"]);
+    let pair = Pair::new(&[("mon", 64, 0), ("tue", 64, 0), ("wed", 64, 128)]);
+    within(&pair.from, |pool| {
+        pool.create_volume(&name("db"), Bytes::new(mib(16))).unwrap();
+        pool.snapshot(&name("db"), &name("db-mon")).unwrap();
+    });
     let from = |name: &str| pair.from.path(name);
     let out = pair.file("out").display().to_string();
     let send = |arguments: &[&str], exit, words: &[&str]| {
-        refused(&[&["send", "--out", &out][..], arguments].concat(), exit, words);
+        refused_in_json(&[&["send", "--out", &out][..], arguments].concat(), exit, words);
     };
     send(&[&from("web")], Exit::Refused, &["is a volume", "thinly snapshot create"]);
     send(&[&from("no")], Exit::NotFound, &["no"]);
@@ -331,7 +360,7 @@ fn what_cannot_be_sent_or_taken_is_refused_with_the_way_out() {
 
     let path = pair.to.path("web");
     let receive = |file: &Path, exit, words: &[&str]| {
-        refused(&["receive", &path, "--in", file.to_str().unwrap()], exit, words);
+        refused_in_json(&["receive", &path, "--in", file.to_str().unwrap()], exit, words);
     };
     let (monday, _) = pair.send("mon", &[]);
     pair.receive(&monday, &[]);
@@ -349,8 +378,9 @@ fn what_cannot_be_sent_or_taken_is_refused_with_the_way_out() {
     let (tuesday, _) = pair.send("tue", &["--from", &from("mon")]);
     json(&["volume", "activate", &path]);
     receive(&tuesday, Exit::InUse, &["web"]);
-    json(&["volume", "deactivate", &path]);
-    change(&pair.to, "web", &random(4, 4096));
+    within(&pair.to, |pool| {
+        change(pool, "web", |file| file.write_all_at(&noise(9, 4096), mib(4)).unwrap());
+    });
     receive(&tuesday, Exit::Refused, &["was written to", "rollback"]);
     json(&["snapshot", "rollback", &path, "--to", "web@mon"]);
     pair.receive(&tuesday, &[]);
@@ -362,31 +392,50 @@ fn what_cannot_be_sent_or_taken_is_refused_with_the_way_out() {
 
 #[test]
 fn a_full_pool_takes_no_stream() {
-    let pair = Pair::new("32M");
-    pair.change(&random(64, 0), "mon");
-    let (monday, _) = pair.send("mon", &[]);
-    let full = pool_of_blocks("64K", 256 << 20);
-    full.create_volume("all", "1G");
+    let full = pool_of_blocks("64K", mib(64));
     let total = json(&["pool", "show", &full.name])["usage"]["total_data_bytes"].as_u64().unwrap();
-    change(
-        &full,
-        "all",
-        &format!("dd if=/dev/zero of=$d bs=64k count={} oflag=direct status=none", total >> 16),
-    );
-    let receive = ["receive", &full.path("web"), "--in", monday.to_str().unwrap()];
+    within(&full, |pool| {
+        pool.create_volume(&name("all"), Bytes::new(total)).unwrap();
+        change(pool, "all", |file| {
+            let block = vec![1; 64 << 10];
+            (0..total >> 16).for_each(|at| file.write_all_at(&block, at << 16).unwrap());
+        });
+        pool.snapshot(&name("all"), &name("copy")).unwrap();
+    });
+    let stream = Path::new("/scratch").join(&full.name);
+    let stream = stream.to_str().unwrap();
+    json(&["send", &full.path("copy"), "--out", stream, "--compress", "zstd"]);
+    let receive = ["receive", &full.path("web"), "--in", stream];
     refused(&receive, Exit::NoSpace, &["is full", &full.name]);
     assert_eq!(json(&["volume", "list", &full.name]).as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn a_stream_goes_from_one_program_to_the_other() {
-    let pair = Pair::new("32M");
-    pair.change(&random(3000, 100), "mon");
+#[allow(clippy::disallowed_methods, reason = "the test runs the program that it tests")]
+fn streams_go_through_pools_that_somebody_holds() {
+    let pair = Pair::new(&[("mon", 3000, 100)]);
     let (from, to) = (pair.from.path("mon"), pair.to.path("web"));
-    sh(&format!("set -o pipefail; thinly send {from} --compress zstd | thinly receive {to}"))
+    let socket = pair.file("thinly.sock");
+    let mut resident: Child = Command::new("thinly")
+        .args(["serve", &pair.from.name, &pair.to.name, "--admin-socket"])
+        .arg(&socket)
+        .spawn()
         .unwrap();
-    pair.assert_same("mon");
+    let through = format!("--admin-socket {}", socket.display());
+    while !socket.exists() {
+        assert!(resident.try_wait().unwrap().is_none(), "the resident ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    sh(&format!("thinly send {from} {through} | thinly receive {to} {through}")).unwrap();
     // A reader that goes away is a failure of what was to be sent.
-    let ended = sh(&format!("thinly send {from} > /dev/full")).unwrap_err().to_string();
+    let ended = sh(&format!("thinly send {from} {through} > /dev/full")).unwrap_err().to_string();
     assert!(ended.contains("cannot write the stream"), "{ended}");
+    // What it refuses is told as if nobody held the pool.
+    let (again, _) = pair.send("mon", &["--admin-socket", socket.to_str().unwrap()]);
+    let receive = ["receive", &to, "--in", again.to_str().unwrap()];
+    let told = [&receive[..], &["--admin-socket", socket.to_str().unwrap()]].concat();
+    refused_in_json(&told, Exit::Exists, &["web"]);
+    resident.kill().unwrap();
+    resident.wait().unwrap();
+    pair.assert_same("mon");
 }

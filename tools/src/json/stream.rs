@@ -54,5 +54,6 @@ pub struct TokenJson {
 pub struct ReceivingJson {
     pub device: PathBuf,
     pub snapshot: String,
+    pub block_bytes: u64,
     pub durable_bytes: u64,
 }
