@@ -142,14 +142,18 @@ fn edited(file: &Path, name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
     other
 }
 
-/// What is written, overwritten with zeros, discarded, and written in part of a block.
+/// Writes here and in part of a block; of what the turn before wrote, some blocks become zeros and
+/// some go away, in ranges that begin and end inside of the receiver's blocks.
 fn turn_over(file: &File, turn: u64) {
-    let at = |n: u64| (turn * 7919 + n * 104_729) % 240 * 64 * KIB;
-    file.write_all_at(&noise(turn + 1, 700 * KIB), at(1)).unwrap();
-    file.write_all_at(&noise(turn + 99, 4 * KIB), at(2) + 12 * KIB).unwrap();
-    file.write_all_at(&vec![0; 320 << 10], at(3)).unwrap();
-    file.sync_all().unwrap();
-    discard(file, Bytes::new(at(4)), Bytes::new(448 * KIB)).unwrap();
+    let block = |turn: u64| (turn * 37 + 3) % 220;
+    let at = |block: u64| block * 64 * KIB;
+    file.write_all_at(&noise(turn + 1, 700 * KIB), at(block(turn))).unwrap();
+    file.write_all_at(&noise(turn + 99, 4 * KIB), at(block(turn) + 15) + 12 * KIB).unwrap();
+    if let Some(before) = turn.checked_sub(1).map(block) {
+        file.write_all_at(&vec![0; 128 << 10], at(before + 1)).unwrap();
+        file.sync_all().unwrap();
+        discard(file, Bytes::new(at(before + 4)), Bytes::new(6 * 64 * KIB)).unwrap();
+    }
 }
 
 #[test]
