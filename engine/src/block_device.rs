@@ -217,7 +217,7 @@ impl BlockDevice {
             .map_err(|source| self.io_error("writing", offset, buffer.len() as u64, source))
     }
 
-    /// Writes `buffer` at `offset`; durable only after [`BlockDevice::flush`].
+    /// Writes `buffer` at `offset`; durable only after the next [`BlockDevice::flush`].
     pub fn write_unflushed(&self, offset: u64, buffer: &AlignedBuffer) -> Result<(), DeviceError> {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.file
@@ -225,7 +225,7 @@ impl BlockDevice {
             .map_err(|source| self.io_error("writing", offset, buffer.len() as u64, source))
     }
 
-    /// Makes everything durable that was written before.
+    /// Makes all that was written durable.
     pub fn flush(&self) -> Result<(), DeviceError> {
         self.file
             .sync_data()

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod journal;
 pub mod layout;
 pub mod metadata;
+pub mod stream;
 
 pub mod block_device;
 

@@ -8,6 +8,7 @@ mod growth;
 mod image;
 mod pool;
 mod snapshot;
+mod stream;
 mod volume;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub use self::pool::{
 pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,
 };
+pub use self::stream::{Compression, Receive, ReceiveStep, ReceiveVerb, Send};
 pub use self::volume::{
     VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeTrim,
     VolumeVerb,
@@ -146,6 +148,22 @@ pub enum Command {
     /// exit code is 0 whether anything differs or not.
     #[command(after_long_help = diff::EXAMPLE)]
     Diff(Diff),
+    /// Write a snapshot as a stream, whole or what changed since an earlier one.
+    ///
+    /// `thinly receive` makes a volume and a snapshot of it, in any pool, with blocks of any size. Only what
+    /// the snapshot maps is sent. It is activated for the time, which also keeps it from being deleted;
+    /// nothing else of the pool waits for it.
+    #[command(after_long_help = stream::SEND_EXAMPLE)]
+    Send(Send),
+    /// Make a volume and a snapshot of a stream, or bring a received volume up to a later snapshot.
+    ///
+    /// Until all came and its checksums fit there is no snapshot, and the volume is refused to everything
+    /// else. What came before a stream broke is kept: --token says where to go on.
+    #[command(after_long_help = stream::RECEIVE_EXAMPLE)]
+    Receive(Receive),
+    /// One change of the catalogue for `thinly receive`, which runs it by itself.
+    #[command(hide = true, after_long_help = stream::STEP_EXAMPLE)]
+    ReceiveStep(ReceiveStep),
     /// Look at dm devices as the kernel sees them, whoever made them.
     Dm(DmArguments),
     /// Stay resident and free what deleted volumes held.

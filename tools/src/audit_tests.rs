@@ -59,6 +59,7 @@ fn plain(handle: ObjectId) -> VolumeView {
         handle,
         provision: None,
         group_provision: None,
+        received: None,
         content: Content::Blank,
     }
 }

@@ -14,8 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{
     admin, adopt_command, audit_command, diff_command, forget_command, image_command,
-    manual_command, map_command, pool_command, serve_command, snapshot_command, usage_command,
-    volume_command,
+    manual_command, map_command, pool_command, receive_command, receive_step, send_command,
+    serve_command, snapshot_command, usage_command, volume_command,
 };
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
@@ -61,6 +61,9 @@ pub(crate) fn dispatch(context: Context<'_>, cli: &Cli) -> Result<(), Failure> {
         Command::Usage(arguments) => usage_command::run(console, arguments),
         Command::Map(arguments) => map_command::run(console, arguments),
         Command::Diff(arguments) => diff_command::run(console, arguments),
+        Command::Send(arguments) => send_command::run(console, &cli.admin_socket, arguments),
+        Command::Receive(arguments) => receive_command::run(console, &cli.admin_socket, arguments),
+        Command::ReceiveStep(arguments) => receive_step::run(context, arguments),
         Command::Dm(arguments) => look_at_dm(console, arguments),
         Command::Serve(arguments) => serve_command::run(console, &cli.admin_socket, arguments),
         Command::Completions(arguments) => manual_command::completions(console, arguments),

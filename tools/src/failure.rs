@@ -9,6 +9,7 @@ use thinly_engine::catalogue::ObjectId;
 use thinly_engine::dm::DmError;
 use thinly_engine::monitor::MonitorError;
 use thinly_engine::pool::PoolError;
+use thinly_engine::stream::StreamError;
 use thiserror::Error;
 
 use crate::exit::Exit;
@@ -195,6 +196,33 @@ pub enum Failure {
     /// Somebody else changes the same object.
     #[error("{0}")]
     Busy(String),
+    /// A process that holds the pool refused a step of a longer command.
+    #[error("{message}")]
+    Step {
+        /// What it said.
+        message: String,
+        /// How it ended there.
+        exit: Exit,
+    },
+    /// What was named cannot be sent, or not from there.
+    #[error("{0}")]
+    NotSendable(String),
+    /// A stream cannot be written on.
+    #[error(
+        "cannot write the stream: {0}; what the receiver has of it can be gone on with, by its --token"
+    )]
+    StreamOutput(#[source] io::Error),
+    /// A stream cannot be read on.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A frame of a stream is not what it says.
+    #[error(
+        "the data at offset {offset} of the volume does not decompress to what the stream says"
+    )]
+    StreamData {
+        /// Where it belongs.
+        offset: u64,
+    },
     /// A resident part could not be started.
     #[error("cannot {action}: {source}")]
     System {
@@ -228,9 +256,15 @@ impl Failure {
             | Self::AmbiguousGroup { .. }
             | Self::NotAdoptable { .. }
             | Self::NotConfirmed(_)
+            | Self::NotSendable(_)
             | Self::Dm(_) => Exit::Refused,
+            Self::Step { exit, .. } => *exit,
+            Self::StreamOutput(source) if source.kind() == io::ErrorKind::StorageFull => {
+                Exit::NoSpace
+            }
+            Self::StreamOutput(_) | Self::Stream(StreamError::Read(_)) => Exit::Internal,
             Self::Differs { .. } | Self::CheckWarned { .. } => Exit::Differs,
-            Self::CheckDamaged { .. } => Exit::Damaged,
+            Self::CheckDamaged { .. } | Self::Stream(_) | Self::StreamData { .. } => Exit::Damaged,
             Self::FileExists { .. } => Exit::Exists,
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,

@@ -12,6 +12,7 @@ mod map;
 mod policy;
 mod report;
 mod trim;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub use self::map::MapJson;
 pub use self::policy::PolicyJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 pub use self::trim::TrimJson;
+pub use self::stream::{ReceiveJson, ReceivingJson, SendJson, TokenJson};
 use crate::time::rfc3339;
 
 /// A pool.
@@ -112,6 +114,7 @@ pub struct VolumeJson {
     pub link: Option<PathBuf>,
     pub open_count: Option<u32>,
     pub read_only: bool,
+    pub received_uuid: Option<Uuid>,
     pub csi_handle: String,
     pub provision_key: Option<String>,
     pub attributes: Option<BTreeMap<String, String>>,
@@ -208,7 +211,13 @@ pub const fn volume_state(state: VolumeState) -> &'static str {
         VolumeState::Active => "active",
         VolumeState::Suspended => "suspended",
         VolumeState::Lost => "lost",
+        VolumeState::Receiving => "receiving",
     }
+}
+
+/// The snapshot of another pool that arrived last.
+fn last_received(view: &VolumeView) -> Option<Uuid> {
+    view.received.as_ref().and_then(|received| received.last).map(|last| last.source)
 }
 
 /// A device says so itself; without one it is decided: a snapshot is activated read-only, always.
@@ -298,6 +307,7 @@ impl From<&VolumeView> for VolumeJson {
             link: view.link.clone(),
             open_count: view.open_count,
             read_only: refuses_writes(view),
+            received_uuid: last_received(view),
             csi_handle: view.handle.to_string(),
             provision_key: view.provision.as_ref().map(|asked| asked.key.to_string()),
             attributes: view.provision.as_ref().map(|asked| asked.attributes.clone()),

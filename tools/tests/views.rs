@@ -9,8 +9,8 @@ use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
-    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, RepairJson, SalvagedJson,
-    SpaceMapJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
+    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson, ReceivingJson, RepairJson, SalvagedJson,
+    SendJson, SpaceMapJson, TokenJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -146,6 +146,7 @@ fn volume() -> VolumeView {
         handle: handle(ObjectKind::Volume, 0x10),
         provision: None,
         group_provision: None,
+        received: None,
         content: Content::Touched,
     }
 }
@@ -321,6 +322,10 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(drawn()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
+        serde_json::to_value(sent()),
+        serde_json::to_value(received()),
+        serde_json::to_value(token()),
+        serde_json::to_value(receiving()),
         Ok(difference()),
         serde_json::to_value(PageJson { page: "p".to_owned(), file: None, text: None }),
         serde_json::to_value(CompletionsJson { shell: String::new(), script: String::new() }),
@@ -376,6 +381,50 @@ fn drawn() -> MapJson {
         bars: Vec::new(),
     };
     MapJson::new(&map, Path::new("f"), 1)
+}
+
+fn sent() -> SendJson {
+    SendJson {
+        pool: "p0".to_owned(),
+        snapshot: "web-monday".to_owned(),
+        source_uuid: Uuid::from_u128(0x11),
+        base_uuid: None,
+        file: PathBuf::from("f"),
+        stream_bytes: 1,
+        start_bytes: 0,
+        data_bytes: 1,
+        zero_bytes: 0,
+    }
+}
+
+fn received() -> ReceiveJson {
+    ReceiveJson {
+        pool: "p1".to_owned(),
+        volume: "web".to_owned(),
+        snapshot: "web@monday".to_owned(),
+        source_uuid: Uuid::from_u128(0x11),
+        base_uuid: None,
+        stream_bytes: 1,
+        start_bytes: 0,
+        data_bytes: 1,
+        zero_bytes: 0,
+    }
+}
+
+fn token() -> TokenJson {
+    TokenJson {
+        pool: "p1".to_owned(),
+        volume: "web".to_owned(),
+        source_uuid: Uuid::from_u128(0x11),
+        base_uuid: None,
+        durable_bytes: 1,
+        token: String::new(),
+    }
+}
+
+fn receiving() -> ReceivingJson {
+    let device = PathBuf::from("d");
+    ReceivingJson { device, snapshot: String::new(), block_bytes: 1, durable_bytes: 1 }
 }
 
 /// The fields inside of the manifest are those of Kubernetes.

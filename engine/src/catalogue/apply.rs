@@ -66,6 +66,7 @@ impl Catalogue {
             Record::Provisioned { made, provisions } => {
                 self.check_provisioned(made.as_deref(), provisions)
             }
+            Record::Received { made, uuid, .. } => self.check_received(made.as_deref(), *uuid),
             Record::Unprovisioned { uuid } if self.has_object(*uuid) => Ok(()),
             Record::Unprovisioned { uuid } => Err(ApplyError::NoVolume { uuid: *uuid }),
             Record::Grown { devices, segments } => Ok(self.grown(devices, segments).map(drop)?),
@@ -116,6 +117,12 @@ impl Catalogue {
                 self.devices.extend(devices);
             }
             Record::PolicySet(policy) => self.policy = policy,
+            Record::Received { made, uuid, received } => {
+                if let Some(record) = made {
+                    self.apply(*record)?;
+                }
+                self.set_received(uuid, received);
+            }
             volume_change => self.apply_to_volume(volume_change),
         }
         Ok(())
@@ -168,6 +175,7 @@ impl Catalogue {
                 self.set_thin(uuid, thin_id);
                 let content = self.content_of(snapshot);
                 self.change(uuid, |volume| volume.content = content);
+                self.drop_incoming(uuid);
             }
             Record::Deleted { uuid } => {
                 self.bury(uuid, TombstoneReason::Deleted);
@@ -208,6 +216,7 @@ impl Catalogue {
     fn remove(&mut self, uuid: Uuid) {
         let Some(volume) = self.volumes.remove(&uuid) else { return };
         self.names.remove(&volume.name);
+        self.received.remove(&uuid);
         if !volume.is_snapshot() {
             self.volumes_bytes -= u128::from(volume.size.get());
         }

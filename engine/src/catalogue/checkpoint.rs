@@ -11,6 +11,7 @@ use super::apply::check_first_epoch;
 use super::apply_error::ApplyError;
 use super::policy::PoolPolicy;
 use super::provision::Provision;
+use super::received::Received;
 use super::record::{PoolDevice, PoolIdentity, Record, RecordError};
 use super::state::{Catalogue, Epoch};
 use super::volume::{TombstoneReason, Volume};
@@ -51,6 +52,7 @@ pub struct Frozen {
     segments: Vec<Segment>,
     volumes: Vec<Arc<Volume>>,
     provisions: Vec<(Uuid, Arc<Provision>)>,
+    received: Vec<(Uuid, Arc<Received>)>,
     tombstones: BTreeMap<ThinId, TombstoneReason>,
     orphans: BTreeSet<ThinId>,
     policy: PoolPolicy,
@@ -64,6 +66,7 @@ impl Frozen {
         // The order is no part of the state, but equal states are to give equal bytes.
         self.volumes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         self.provisions.sort_unstable_by(|(_, a), (_, b)| a.key.cmp(&b.key));
+        self.received.sort_unstable_by_key(|(uuid, _)| *uuid);
         let segments = (!self.segments.is_empty()).then_some(Record::SegmentsAdded(self.segments));
         // A pool that has none is read by releases that know none.
         let policy =
@@ -72,6 +75,9 @@ impl Frozen {
         let provision = |(uuid, provision)| Record::Provisioned {
             made: None,
             provisions: vec![(uuid, Arc::unwrap_or_clone(provision))],
+        };
+        let received = |(uuid, received): (Uuid, Arc<Received>)| {
+            Record::received(None, uuid, Arc::unwrap_or_clone(received))
         };
         let tombstone = |(thin_id, reason)| Record::Tombstoned { thin_id, reason };
         let last = match self.epoch {
@@ -84,6 +90,7 @@ impl Frozen {
             .chain(policy)
             .chain(self.volumes.into_iter().map(volume))
             .chain(self.provisions.into_iter().map(provision))
+            .chain(self.received.into_iter().map(received))
             .chain(self.tombstones.into_iter().map(tombstone))
             .chain(self.orphans.into_iter().map(|thin_id| Record::Orphaned { thin_id }))
             .chain(std::iter::once(last))
@@ -95,12 +102,14 @@ impl Catalogue {
     pub fn freeze(&self) -> Frozen {
         let provision =
             |(uuid, provision): (&Uuid, &Arc<Provision>)| (*uuid, Arc::clone(provision));
+        let received = |(uuid, received): (&Uuid, &Arc<Received>)| (*uuid, Arc::clone(received));
         Frozen {
             pool: self.pool.clone(),
             devices: self.devices.clone(),
             segments: self.segments.clone(),
             volumes: self.volumes.values().cloned().collect(),
             provisions: self.provisions.iter().map(provision).collect(),
+            received: self.received.iter().map(received).collect(),
             tombstones: self.tombstones.clone(),
             orphans: self.orphans.clone(),
             policy: self.policy,
@@ -160,7 +169,8 @@ mod tests {
 
     use super::super::record::SnapshotMember;
     use super::super::{
-        GroupTag, Provision, ProvisionKey, ThinState, Timestamp, TombstoneReason, VolumeName,
+        Arrived, GroupTag, Incoming, Provision, ProvisionKey, ThinState, Timestamp,
+        TombstoneReason, VolumeName,
     };
     use super::*;
     use crate::catalogue::fixture::empty_catalogue;
@@ -218,10 +228,33 @@ mod tests {
         ]
     }
 
+    /// A volume that begins to receive, or one that has.
+    fn any_received() -> impl Strategy<Value = Record> {
+        let n = 0_u8..6;
+        let made = (n.clone(), n.clone()).prop_map(|(u, v)| Record::VolumeCreated {
+            uuid: uuid(u),
+            name: name(v),
+            size: Bytes::new(4),
+            created_at: Timestamp(0),
+        });
+        let incoming = n.clone().prop_map(|n| Incoming {
+            source: uuid(n),
+            base: None,
+            name: name(n),
+            durable: Bytes::new(n.into()),
+        });
+        let last = n.clone().prop_map(|n| Arrived { source: uuid(n), snapshot: uuid(n) });
+        let received = (prop::option::of(last), prop::option::of(incoming))
+            .prop_map(|(last, incoming)| Received { last, incoming });
+        (prop::option::of(made), n, received)
+            .prop_map(|(made, u, received)| Record::received(made, uuid(u), received))
+    }
+
     /// Records over few names and ids, so that many of them clash.
     fn any_record() -> impl Strategy<Value = Record> {
         prop_oneof![
             4 => any_provision(),
+            2 => any_received(),
             8 => any_change(),
         ]
     }

@@ -75,6 +75,7 @@ impl Catalogue {
                 assert_eq!(self.volumes[member].group().map(|tag| tag.uuid), Some(*group));
             }
         }
+        assert!(self.received.keys().all(|uuid| self.volumes.contains_key(uuid)));
         assert_eq!(self.keys.len(), self.provisions.len());
         for (key, uuid) in &self.keys {
             assert_eq!(&self.provisions[uuid].key, key);
@@ -166,6 +167,7 @@ fn life() -> Vec<Record> {
         provisioned(None, Uuid::from_u128(9), "group nightly"),
         provisioned(None, clone, "volume d"),
         Record::Unprovisioned { uuid: clone },
+        received(Some(created(Uuid::from_u128(16), "f")), Uuid::from_u128(16)),
         Record::Released { epoch: 1, transaction_id: one },
     ]
 }
@@ -178,6 +180,17 @@ fn provisioned(made: Option<Record>, uuid: Uuid, key: &str) -> Record {
     let attributes = [("fs".to_owned(), "ext4".to_owned())].into();
     let provision = Provision { key: ProvisionKey::new(key).unwrap(), attributes };
     Record::Provisioned { made: made.map(Box::new), provisions: vec![(uuid, provision)] }
+}
+
+/// A record of a volume that a stream is on its way to.
+#[cfg(test)]
+fn received(made: Option<Record>, uuid: Uuid) -> Record {
+    use super::{Incoming, Received, VolumeName};
+    use crate::units::Bytes;
+
+    let name = VolumeName::new("f@1").unwrap();
+    let incoming = Incoming { source: uuid, base: None, name, durable: Bytes::new(1 << 20) };
+    Record::received(made, uuid, Received { last: None, incoming: Some(incoming) })
 }
 
 #[cfg(test)]

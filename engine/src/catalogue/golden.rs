@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::policy::{AutoExtend, GrowthStep, OnFull, PoolPolicy};
 use super::record::{PoolDevice, PoolIdentity, Record, SnapshotMember};
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
-use super::{PoolName, Provision, ProvisionKey, VolumeName};
+use super::{Arrived, Incoming, PoolName, Provision, ProvisionKey, Received, VolumeName};
 use crate::layout::{Extents, Role, Segment};
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
@@ -183,6 +183,25 @@ fn erasure_records() -> Vec<Record> {
     vec![Record::DeletedToErase { uuid: uuid(2) }, Record::Tombstoned { thin_id: id(7), reason }]
 }
 
+fn received_records() -> Vec<Record> {
+    let created = Record::VolumeCreated {
+        uuid: uuid(6),
+        name: name("web"),
+        size: Bytes::new(1 << 30),
+        created_at: Timestamp(1_700_000_003_000),
+    };
+    let incoming = |base| {
+        let durable = Bytes::new(64 << 20);
+        Some(Incoming { source: uuid(20), base, name: name("web@monday"), durable })
+    };
+    let last = Some(Arrived { source: uuid(21), snapshot: uuid(7) });
+    vec![
+        Record::received(Some(created), uuid(6), Received { last: None, incoming: incoming(None) }),
+        Record::received(None, uuid(6), Received { last, incoming: incoming(Some(uuid(21))) }),
+        Record::received(None, uuid(6), Received { last, incoming: None }),
+    ]
+}
+
 /// One record of each kind, and of each shape that a kind has.
 pub(super) fn records() -> Vec<Record> {
     let groups = [
@@ -191,6 +210,7 @@ pub(super) fn records() -> Vec<Record> {
         provision_records(),
         growth_records(),
         erasure_records(),
+        received_records(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -18,14 +18,7 @@ impl Catalogue {
         made: Option<&Record>,
         provisions: &[(Uuid, Provision)],
     ) -> Result<(), ApplyError> {
-        let new = match made {
-            None => HashSet::new(),
-            Some(record) => {
-                let new = created(record)?;
-                self.check(record)?;
-                new
-            }
-        };
+        let new = self.check_made(made)?;
         let (mut objects, mut keys) = (HashSet::new(), HashSet::new());
         for (uuid, provision) in provisions {
             provision.check()?;
@@ -41,6 +34,14 @@ impl Catalogue {
             }
         }
         Ok(())
+    }
+
+    /// What a creation inside of another record makes, if it can be applied.
+    pub(super) fn check_made(&self, made: Option<&Record>) -> Result<HashSet<Uuid>, ApplyError> {
+        let Some(record) = made else { return Ok(HashSet::new()) };
+        let new = created(record)?;
+        self.check(record)?;
+        Ok(new)
     }
 
     /// Whether a volume, a snapshot or a group of snapshots is there.

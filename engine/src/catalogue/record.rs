@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::name::{PoolName, VolumeName};
 use super::policy::PoolPolicy;
 use super::provision::{Provision, made};
+use super::received::Received;
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
 use crate::layout::Segment;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
@@ -234,6 +235,16 @@ pub enum Record {
         /// Which one.
         uuid: Uuid,
     },
+    /// What a volume holds of another pool's snapshots is this now.
+    Received {
+        /// The creation that goes with it: the volume at the begin, its snapshot at the end.
+        #[serde(with = "made")]
+        made: Option<Box<Record>>,
+        /// Which volume.
+        uuid: Uuid,
+        /// What it holds, and what is on its way.
+        received: Received,
+    },
 }
 
 /// A record that cannot be read.
@@ -259,6 +270,11 @@ pub enum RecordError {
 }
 
 impl Record {
+    /// What a volume received, with the creation that goes with it.
+    pub fn received(made: Option<Self>, uuid: Uuid, received: Received) -> Self {
+        Self::Received { made: made.map(Box::new), uuid, received }
+    }
+
     /// The bytes that go to disk.
     pub fn encode(&self) -> Vec<u8> {
         // Encoding fails only when the sink does, and a vector does not.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::name::VolumeName;
 use super::policy::PoolPolicy;
 use super::provision::{Provision, ProvisionKey};
+use super::received::Received;
 use super::record::{PoolDevice, PoolIdentity, Record};
 use super::volume::{TombstoneReason, Volume};
 use crate::layout::Segment;
@@ -76,6 +77,7 @@ pub struct Catalogue {
     pub(super) groups: HashMap<Uuid, BTreeSet<Uuid>>,
     pub(super) provisions: HashMap<Uuid, Arc<Provision>>,
     pub(super) keys: BTreeMap<ProvisionKey, Uuid>,
+    pub(super) received: HashMap<Uuid, Arc<Received>>,
     /// The sizes of volumes and clones added up; wide, so that no records overflow it.
     pub(super) volumes_bytes: u128,
     pub(super) policy: PoolPolicy,
@@ -97,6 +99,7 @@ impl Catalogue {
             groups: HashMap::new(),
             provisions: HashMap::new(),
             keys: BTreeMap::new(),
+            received: HashMap::new(),
             volumes_bytes: 0,
             policy: PoolPolicy::default(),
             epoch: Epoch::Released { epoch: 0, transaction_id: TransactionId::ZERO },
@@ -187,7 +190,8 @@ impl Catalogue {
                 Some(volume) if !volume.is_snapshot() => size.saturating_sub(volume.size),
                 _ => Bytes::ZERO,
             },
-            Record::Provisioned { made: Some(record), .. } => self.growth_of(record),
+            Record::Provisioned { made: Some(record), .. }
+            | Record::Received { made: Some(record), .. } => self.growth_of(record),
             _ => Bytes::ZERO,
         }
     }

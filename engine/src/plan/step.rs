@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::mode::{Health, Operation};
-use crate::catalogue::{Provision, Record};
+use crate::catalogue::{Provision, Received, Record};
 use crate::dm::PoolMessage;
 use crate::units::{Sectors, ThinId};
 
@@ -64,6 +64,15 @@ impl Plan {
         self.steps
             .iter()
             .any(|step| matches!(step, Step::Suspend(_) | Step::Message(_) | Step::Reload(_)))
+    }
+
+    /// The same plan, with what a volume received in the record of what it creates.
+    #[must_use]
+    pub fn received(mut self, volume: Uuid, received: Received) -> Self {
+        if let Some(Step::Commit(record)) = self.steps.last_mut() {
+            *record = Record::received(Some(record.clone()), volume, received);
+        }
+        self
     }
 
     /// The same plan, with provisions in the record of what it creates: one record, so that a crash

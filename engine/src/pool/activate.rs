@@ -53,23 +53,33 @@ impl Pool {
         access: VolumeAccess,
     ) -> Result<VolumeView, PoolError> {
         let (_lock, volume) = self.lock_one(name)?;
-        let device = match self.thin_device(&volume)? {
+        self.refuse_receiving(&volume)?;
+        self.activate_locked(&volume, access)
+    }
+
+    /// [`Pool::activate`] for a caller that holds the volume's lock.
+    pub(super) fn activate_locked(
+        &self,
+        volume: &Volume,
+        access: VolumeAccess,
+    ) -> Result<VolumeView, PoolError> {
+        let device = match self.thin_device(volume)? {
             Some(device) if device.uuid != Some(self.names.volume_uuid(volume.uuid)?) => {
                 return Err(PoolError::DeviceInUse { device: device.name.to_string() });
             }
             Some(device) if device.live => {
-                self.refresh(&volume, &device, access)?;
+                self.refresh(volume, &device, access)?;
                 Some(device)
             }
             Some(device) => {
                 // Left behind between create and resume: nobody can have it open.
                 self.dm.remove(&device.name)?;
-                self.make_device(&volume, access)?
+                self.make_device(volume, access)?
             }
-            None => self.make_device(&volume, access)?,
+            None => self.make_device(volume, access)?,
         };
         // Found again: a first activation gave it its thin id.
-        let volume = self.find(name)?;
+        let volume = self.find(&volume.name)?;
         if let Some(device) = &device {
             write_link(&self.link_of(&volume), &device.node());
         }

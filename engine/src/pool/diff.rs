@@ -31,6 +31,8 @@ pub struct ByteRange {
 pub struct VolumeDiff {
     /// The pool's name.
     pub pool: PoolName,
+    /// The pool's identity.
+    pub pool_uuid: Uuid,
     /// How finely the pool can tell: a range is as long as this or a multiple.
     pub block_bytes: Bytes,
     /// The virtual size of the first one; `None` when there is only one.
@@ -172,6 +174,7 @@ fn compare(
     let from_bytes = from.map(|side| side.size);
     Ok(VolumeDiff {
         pool: located.name.clone(),
+        pool_uuid: located.uuid(),
         block_bytes: block_size.bytes(),
         from_bytes,
         to_bytes: to.size,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::growth_error::GrowthError;
+use super::receive_error::ReceiveError;
 use crate::block_device::DeviceError;
 use crate::catalogue::{ApplyError, NameError, PoolName, ReplayError, VolumeName};
 use crate::dm::{DmError, TextError, Unsupported};
@@ -550,6 +551,9 @@ pub enum PoolError {
     /// An extent map that contradicts itself.
     #[error(transparent)]
     Extents(#[from] crate::layout::ExtentError),
+    /// A stream from another pool, or what it would be applied to.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
     /// dm-thin's metadata.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -625,6 +629,7 @@ impl PoolError {
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
             Self::Growth(error) => error.exit_class(),
+            Self::Receive(error) => error.exit_class(),
             Self::Metadata(error) => class_of_metadata(error),
             Self::Journal(error) => class_of_journal(error),
             Self::Layout(error) => class_of_layout(error),

@@ -22,6 +22,7 @@ impl Pool {
     /// resize, it makes the device as long as the volume is; otherwise repeating it is harmless.
     pub fn read_only_view(&self, name: &VolumeName) -> Result<PathBuf, PoolError> {
         let (_lock, volume) = self.lock_one(name)?;
+        self.refuse_receiving(&volume)?;
         self.admit(Operation::Activate)?;
         let device = self.active_device(&volume)?;
         let table = view_table(device.number, self.live_length(&device)?);

@@ -6,11 +6,32 @@ use std::collections::BTreeMap;
 use super::kernel::ThinDevice;
 use super::view::{Usage, VolumeState, VolumeView};
 use crate::catalogue::{
-    Catalogue, ObjectId, PoolIdentity, Provision, ThinState, Volume, VolumeKind, VolumeName,
+    Catalogue, ObjectId, PoolIdentity, Provision, Received, ThinState, Volume, VolumeKind,
+    VolumeName,
 };
 use crate::dm::PoolUsage;
 use crate::plan::link_path;
 use crate::units::{BlockSize, Bytes, METADATA_BLOCK_BYTES, ThinId};
+
+/// What the catalogue knows beside a volume's own record.
+#[derive(Debug)]
+pub(super) struct Known {
+    origin_name: Option<VolumeName>,
+    provision: Option<Provision>,
+    group_provision: Option<Provision>,
+    received: Option<Received>,
+}
+
+/// What is known of a volume beside its own record.
+pub(super) fn known(catalogue: &Catalogue, volume: &Volume) -> Known {
+    let group = volume.group().and_then(|group| catalogue.provision(group.uuid));
+    Known {
+        origin_name: origin_name(catalogue, volume),
+        provision: catalogue.provision(volume.uuid).cloned(),
+        group_provision: group.cloned(),
+        received: catalogue.received(volume.uuid).cloned(),
+    }
+}
 
 /// The present name of what a volume was copied from.
 pub(super) fn origin_name(catalogue: &Catalogue, volume: &Volume) -> Option<VolumeName> {
@@ -25,14 +46,17 @@ pub(super) fn origin_name(catalogue: &Catalogue, volume: &Volume) -> Option<Volu
 pub(super) fn volume_view(
     pool: &PoolIdentity,
     volume: &Volume,
-    origin_name: Option<VolumeName>,
+    known: Known,
     device: Option<ThinDevice>,
     mapped_bytes: Option<Bytes>,
 ) -> VolumeView {
+    let Known { origin_name, provision, group_provision, received } = known;
+    let is_incoming = received.as_ref().is_some_and(|received| received.incoming.is_some());
     let device = device.filter(|device| device.live);
     let state = match (volume.thin, &device) {
-        (ThinState::Pending, _) => VolumeState::Pending,
         (ThinState::Lost(_), _) => VolumeState::Lost,
+        _ if is_incoming => VolumeState::Receiving,
+        (ThinState::Pending, _) => VolumeState::Pending,
         (ThinState::Ready(_), Some(device)) if device.suspended => VolumeState::Suspended,
         (ThinState::Ready(_), Some(_)) => VolumeState::Active,
         (ThinState::Ready(_), None) => VolumeState::Inactive,
@@ -53,19 +77,11 @@ pub(super) fn volume_view(
         open_count: device.as_ref().map(|device| device.open_count),
         read_only: device.is_some_and(|device| device.read_only),
         handle: ObjectId::of(pool.uuid, volume),
-        provision: None,
-        group_provision: None,
+        provision,
+        group_provision,
+        received,
         content: volume.content.clone(),
     }
-}
-
-/// What orchestrators asked for, of a volume or snapshot and of its group.
-pub(super) fn provisions(
-    catalogue: &Catalogue,
-    volume: &Volume,
-) -> (Option<Provision>, Option<Provision>) {
-    let group = volume.group().and_then(|group| catalogue.provision(group.uuid));
-    (catalogue.provision(volume.uuid).cloned(), group.cloned())
 }
 
 /// All volumes of a pool, by name.
@@ -79,10 +95,7 @@ pub(super) fn volume_views(
         .map(|volume| {
             let device = volume.thin.id().and_then(|id| devices.remove(&id));
             let mapped = volume.thin.id().map_or(Some(Bytes::ZERO), &mapped);
-            let origin = origin_name(catalogue, volume);
-            let (provision, group_provision) = provisions(catalogue, volume);
-            let view = volume_view(catalogue.pool(), volume, origin, device, mapped);
-            VolumeView { provision, group_provision, ..view }
+            volume_view(catalogue.pool(), volume, known(catalogue, volume), device, mapped)
         })
         .collect()
 }

@@ -64,6 +64,7 @@ impl Pool {
         // Each origin once, also when it has several members: a pending one gets one thin id.
         let mut origins = Vec::with_capacity(volumes.len());
         for origin in &volumes {
+            self.refuse_receiving(origin)?;
             origins.push((origin, self.ready_id(origin)?, self.frozen_by_us_only(origin)?));
         }
         let active: Vec<&ThinDevice> =
@@ -124,6 +125,7 @@ impl Pool {
             let (current, requested) = (volume.size, size);
             return Err(PoolError::Shrink { name: source.clone(), current, requested });
         }
+        self.refuse_receiving(&volume)?;
         self.refuse_taken([name])?;
         self.check_provision(provision.as_ref())?;
         let source_id = self.ready_id(&volume)?;
@@ -220,7 +222,7 @@ impl Pool {
         }
     }
 
-    fn refuse_taken<'a>(
+    pub(super) fn refuse_taken<'a>(
         &self,
         names: impl IntoIterator<Item = &'a VolumeName>,
     ) -> Result<(), PoolError> {
@@ -236,7 +238,7 @@ impl Pool {
 
     /// Checks that the pool can take the copies, which promise `growth` more, and makes ready for the freeze of active origins:
     /// what their filesystems have in memory is written now, so that the freeze finds little left.
-    fn prepare_copy<D: Borrow<ThinDevice>>(
+    pub(super) fn prepare_copy<D: Borrow<ThinDevice>>(
         &self,
         active: &[D],
         copies: &[Copied],

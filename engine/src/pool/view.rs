@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use crate::catalogue::{
-    Content, ObjectId, PoolName, PoolPolicy, Provision, Timestamp, VolumeKind, VolumeName,
+    Content, ObjectId, PoolName, PoolPolicy, Provision, Received, Timestamp, VolumeKind, VolumeName,
 };
 use crate::plan::Health;
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
@@ -111,6 +111,8 @@ pub enum VolumeState {
     Suspended,
     /// Its thin id is not in the pool.
     Lost,
+    /// A stream from another pool is being applied to it: it is no snapshot's content yet.
+    Receiving,
 }
 
 /// A volume or snapshot.
@@ -149,6 +151,8 @@ pub struct VolumeView {
     pub provision: Option<Provision>,
     /// What an orchestrator asked for when it had the group made that this snapshot is of.
     pub group_provision: Option<Provision>,
+    /// What it received from another pool.
+    pub received: Option<Received>,
     /// What is known of its content.
     pub content: Content,
 }

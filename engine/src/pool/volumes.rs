@@ -73,6 +73,7 @@ impl Pool {
             let (current, requested) = (volume.size, size);
             return Err(PoolError::Shrink { name: name.clone(), current, requested });
         }
+        self.refuse_receiving(&volume)?;
         self.admit(Operation::Resize)?;
         let length = size.to_sectors_exact()?;
         let active = match self.thin_device(&volume)? {
@@ -189,13 +190,8 @@ impl Pool {
         device: Option<ThinDevice>,
         mapped: Option<Bytes>,
     ) -> VolumeView {
-        let (origin_name, (provision, group_provision)) = {
-            let state = lock(&self.state);
-            let provisions = super::report::provisions(&state.catalogue, volume);
-            (super::report::origin_name(&state.catalogue, volume), provisions)
-        };
-        let view = super::report::volume_view(&self.identity, volume, origin_name, device, mapped);
-        VolumeView { provision, group_provision, ..view }
+        let known = super::report::known(&lock(&self.state).catalogue, volume);
+        super::report::volume_view(&self.identity, volume, known, device, mapped)
     }
 }
 

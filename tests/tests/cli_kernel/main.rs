@@ -15,5 +15,6 @@ mod pools;
 mod program;
 mod requests;
 mod resident;
+mod stream;
 mod trims;
 mod verbs;

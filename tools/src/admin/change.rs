@@ -32,7 +32,10 @@ impl<'a> Change<'a> {
                 Some(Self { pool: &arguments.object.pool, volumes: Vec::new() })
             }
             Command::Forget(arguments) => Some(Self::of_path(&arguments.object)),
+            Command::ReceiveStep(arguments) => Some(Self::of_path(&arguments.volume)),
             Command::Pool { .. }
+            | Command::Send(_)
+            | Command::Receive(_)
             | Command::Image { .. }
             | Command::Audit(_)
             | Command::Usage(_)
@@ -119,6 +122,10 @@ mod tests {
             ("thinly adopt p/v", vec!["v"]),
             ("thinly forget p/v", vec!["v"]),
             ("thinly forget p/g --group", vec![]),
+            (
+                "thinly receive-step p/v finish --source 11111111-1111-1111-1111-111111111111",
+                vec!["v"],
+            ),
         ] {
             let volumes = volumes.into_iter().map(str::to_owned).collect();
             assert_eq!(named(line), Some(("p".to_owned(), volumes)), "{line}");
@@ -138,6 +145,8 @@ mod tests {
             "thinly audit p --handles -",
             "thinly image ls file",
             "thinly diff p/a p/b",
+            "thinly send p/s",
+            "thinly receive p/v",
         ] {
             assert_eq!(named(line), None, "{line}");
         }
