@@ -229,7 +229,7 @@ impl BlockDevice {
     pub fn flush(&self) -> Result<(), DeviceError> {
         self.file
             .sync_data()
-            .map_err(|source| self.io_error("flushing", 0, self.size.get(), source))
+            .map_err(|source| self.io_error("flushing", 0, self.size().get(), source))
     }
 
     /// Writes zeros over a range, durably: by the device itself where it can, which takes no time

@@ -244,7 +244,6 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
-            Self::Monitor(_) => Exit::Internal,
             Self::Usage(_) | Self::HandleList { .. } => Exit::Usage,
             Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
             Self::NoVolume { .. } | Self::NoGroup { .. } | Self::NothingHeld { .. } => {
@@ -262,8 +261,14 @@ impl Failure {
             Self::StreamOutput(source) if source.kind() == io::ErrorKind::StorageFull => {
                 Exit::NoSpace
             }
-            Self::StreamOutput(_) | Self::Stream(StreamError::Read(_)) => Exit::Internal,
             Self::Differs { .. } | Self::CheckWarned { .. } => Exit::Differs,
+            Self::Monitor(_)
+            | Self::Stream(StreamError::Read(_))
+            | Self::StreamOutput(_)
+            | Self::Output(_)
+            | Self::ResidentGone { .. }
+            | Self::Socket(_)
+            | Self::System { .. } => Exit::Internal,
             Self::CheckDamaged { .. } | Self::Stream(_) | Self::StreamData { .. } => Exit::Damaged,
             Self::FileExists { .. } => Exit::Exists,
             Self::File { source, .. } => match source.kind() {
@@ -272,9 +277,6 @@ impl Failure {
                 io::ErrorKind::StorageFull => Exit::NoSpace,
                 _ => Exit::Internal,
             },
-            Self::Output(_) | Self::ResidentGone { .. } | Self::Socket(_) | Self::System { .. } => {
-                Exit::Internal
-            }
         }
     }
 

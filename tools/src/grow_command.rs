@@ -28,12 +28,21 @@ pub(crate) fn grow(context: Context<'_>, arguments: &PoolGrow) -> Result<(), Fai
 }
 
 pub(crate) fn set(context: Context<'_>, arguments: &PoolSet) -> Result<(), Failure> {
+    if arguments.is_empty() {
+        return Err(Failure::Usage(
+            "nothing to set; name at least one change, as in --auto-extend-at 80".to_owned(),
+        ));
+    }
     let set = |pool: &Pool| Ok(pool.set_policy(changed(pool.policy(), arguments)?)?);
     session::change(context, &arguments.pool, set, |()| answer(context, &arguments.pool))
 }
 
 fn answer(context: Context<'_>, pool: &str) -> Result<(), Failure> {
-    let pool = Engine::new()?.view(pool)?;
+    let mut pool = Engine::new()?.view(pool)?;
+    if context.held.is_none() {
+        // This very process, which is about to let go.
+        pool.writer = pool.writer.filter(|process| *process != std::process::id());
+    }
     context.console.answer(&PoolJson::from(&pool), || render::pool_page(&pool))
 }
 

@@ -11,8 +11,8 @@ mod image;
 mod map;
 mod policy;
 mod report;
-mod trim;
 mod stream;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,8 +40,8 @@ pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::map::MapJson;
 pub use self::policy::PolicyJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
-pub use self::trim::TrimJson;
 pub use self::stream::{ReceiveJson, ReceivingJson, SendJson, TokenJson};
+pub use self::trim::TrimJson;
 use crate::time::rfc3339;
 
 /// A pool.

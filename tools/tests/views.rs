@@ -9,8 +9,9 @@ use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
-    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson, ReceivingJson, RepairJson, SalvagedJson,
-    SendJson, SpaceMapJson, TokenJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
+    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson, ReceivingJson,
+    RepairJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TrimJson, UnnamedJson, VolumeJson,
+    WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{

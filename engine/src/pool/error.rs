@@ -628,6 +628,13 @@ impl PoolError {
             | Self::MetadataMayRunOut { .. }
             | Self::NoRoomToFreeze { .. } => ExitClass::NoSpace,
             Self::Unsupported(_) | Self::NoRepairTool { .. } => ExitClass::Unsupported,
+            other => other.class_of_cause(),
+        }
+    }
+
+    /// The family of a failure that is most often its cause's.
+    fn class_of_cause(&self) -> ExitClass {
+        match self {
             Self::Growth(error) => error.exit_class(),
             Self::Receive(error) => error.exit_class(),
             Self::Metadata(error) => class_of_metadata(error),
@@ -650,16 +657,8 @@ impl PoolError {
             | Self::Plan(_)
             | Self::Apply(_)
             | Self::Unit(_) => ExitClass::Refused,
-            Self::Poisoned { .. }
-            | Self::Block { .. }
-            | Self::Mount { .. }
-            | Self::Ioctl(_)
-            | Self::NoHeldRoot { .. }
-            | Self::MovingTree { .. }
-            | Self::DmName(_)
-            | Self::Extents(_)
-            | Self::Text(_)
-            | Self::Fence { .. } => ExitClass::Internal,
+            // Poisoned, a fence, an ioctl or a node that failed: nothing that a request could change.
+            _ => ExitClass::Internal,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::handle::Pool;
 use super::located::Located;
 use super::locks::lock;
 use super::receive_error::ReceiveError;
+use super::snapshots::copied;
 use super::view::VolumeView;
 use super::volumes::{check_size, now};
 use crate::catalogue::{Arrived, Incoming, Received, Record, SnapshotMember, Volume, VolumeName};
@@ -209,7 +210,8 @@ impl Pool {
         // Whoever writes has it open: then this is refused.
         self.remove_device(&volume)?;
         let id = self.ready_id(&volume)?;
-        self.prepare_copy::<super::kernel::ThinDevice>(&[], 1, Bytes::ZERO)?;
+        let copies = [copied(&volume, false)];
+        self.prepare_copy::<super::kernel::ThinDevice>(&[], &copies, Bytes::ZERO)?;
         self.with_ids(1, |ids| {
             let (uuid, name) = (Uuid::new_v4(), incoming.name.clone());
             let member = SnapshotMember { uuid, name, origin: volume.uuid, thin_id: ids[0] };

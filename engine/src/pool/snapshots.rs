@@ -282,6 +282,6 @@ impl Pool {
     }
 }
 
-const fn copied(source: &Volume, writable: bool) -> Copied {
+pub(super) const fn copied(source: &Volume, writable: bool) -> Copied {
     Copied { source: source.uuid, size: source.size, writable }
 }

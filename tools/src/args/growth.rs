@@ -36,35 +36,48 @@ pub struct PoolGrow {
 
 /// `thinly pool set`.
 #[derive(Debug, Args)]
-#[group(id = "changes", required = true, multiple = true)]
 pub struct PoolSet {
     /// The pool's name or uuid.
     #[arg(value_name = "POOL", value_parser = parse_pool)]
     pub pool: String,
     /// Extend the pool when so much of its data is used, in percent; `off` leaves it to people.
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, group = "changes")]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub auto_extend_at: Option<Share>,
     /// Extend it by so much: a size, or a part of the data that there is, as in 20%.
-    #[arg(long, value_name = "STEP", value_parser = parse_step, group = "changes")]
+    #[arg(long, value_name = "STEP", value_parser = parse_step)]
     pub auto_extend_by: Option<GrowthStep>,
     /// Extend it up to so much data and no further; `off` for all that its devices hold.
-    #[arg(long, value_name = "SIZE", value_parser = parse_limit, group = "changes")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
     pub auto_extend_max: Option<Limit>,
     /// Keep so much of the devices back until the data is full; 0 keeps nothing.
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes_or_none, group = "changes")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes_or_none)]
     pub reserve: Option<Bytes>,
     /// What a write does that finds the pool full: wait a minute for space, or fail at once.
-    #[arg(long, value_name = "WHAT", group = "changes")]
+    #[arg(long, value_name = "WHAT")]
     pub on_full: Option<OnFullWord>,
     /// Refuse new volumes and snapshots when more of the data is used, in percent; `off` never does.
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, group = "changes")]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub admit_data: Option<Share>,
     /// The same for metadata.
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, group = "changes")]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub admit_metadata: Option<Share>,
     /// Take snapshots and clones although the metadata may not outlast them.
-    #[arg(long, value_name = "YES_NO", value_parser = parse_yes, group = "changes")]
+    #[arg(long, value_name = "YES_NO", value_parser = parse_yes)]
     pub overcommit_metadata: Option<bool>,
+}
+
+impl PoolSet {
+    /// Whether no change is named.
+    pub const fn is_empty(&self) -> bool {
+        self.auto_extend_at.is_none()
+            && self.auto_extend_by.is_none()
+            && self.auto_extend_max.is_none()
+            && self.reserve.is_none()
+            && self.on_full.is_none()
+            && self.admit_data.is_none()
+            && self.admit_metadata.is_none()
+            && self.overcommit_metadata.is_none()
+    }
 }
 
 /// What a full pool does.
