@@ -1,3 +1,6 @@
+//! Growth, planned over hand-made maps.
+#![forbid(unsafe_code)]
+
 use super::*;
 use crate::layout::extent_map::DeviceSpace;
 
