@@ -9,6 +9,8 @@ const BLOCK_BYTES: u64 = 128 << 10;
 /// Volumes and snapshots at once: the disk is small.
 const VOLUMES_MAX: usize = 14;
 const SIZE_MAX: u64 = 6 * MIB;
+/// By then the disk is full.
+const GROWTHS_MAX: usize = 24;
 /// The record of a group with four such names is longer than a sector, so that it can be torn.
 const WIDE_NAME_BYTES: usize = 80;
 /// Writes go to the first part of a volume or to its last chunks, so that blocks are shared often.
@@ -85,6 +87,7 @@ impl Generator {
             activate("web", true),
             self.write("web", 0, 64 << 10, true),
             self.write("web", BLOCK_BYTES, 32 << 10, true),
+            Op::Grow { by: MIB },
             snapshot("web", "web@1"),
             self.write("web", 0, 32 << 10, true),
             self.write("web", 16 << 10, 16 << 10, false),
@@ -125,6 +128,9 @@ impl Generator {
         ops.extend(wide.into_iter().map(|name| Op::Delete { name }));
         ops.push(Op::Beside {
             ops: vec![self.write("base", 0, 16 << 10, true), snapshot("web", "web@3")],
+        });
+        ops.push(Op::Beside {
+            ops: vec![self.write("base", 0, 16 << 10, true), Op::Grow { by: 2 * MIB }],
         });
         ops.push(Op::Close);
         ops
@@ -190,11 +196,13 @@ impl Generator {
                 .filter(|volume| volume.access.is_some())
                 .map(|_| Op::Deactivate { name: any.clone() }),
             82..90 => volume.map(|_| Op::Delete { name: any.clone() }),
-            90..93 => self.some_discard(model),
-            93..96 => Some(Op::Reap),
+            90..92 => self.some_discard(model),
+            92 if model.growths < GROWTHS_MAX => Some(Op::Grow { by: MIB }),
+            92..96 => Some(Op::Reap),
             96 => Some(Op::Release),
             97 => Some(Op::Abandon),
             98 => Some(Op::Close),
+            _ if model.growths < GROWTHS_MAX => Some(Op::Grow { by: MIB }),
             _ => None,
         }
     }
@@ -267,7 +275,7 @@ mod tests {
         let mut generator = Generator::new(1);
         let fixed = generator.every_kind("p");
         let kinds: BTreeSet<String> = fixed.iter().map(kind).collect();
-        assert_eq!(kinds.len(), 19, "{kinds:?}");
+        assert_eq!(kinds.len(), 20, "{kinds:?}");
         let mut model = fixed.iter().fold(Model::default(), |model, op| model.after(op));
         let mut by_chance = BTreeSet::from([kind(&fixed[0])]);
         for _ in 0..2000 {

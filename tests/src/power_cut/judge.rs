@@ -6,17 +6,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use thinly_engine::catalogue::{Catalogue, ThinState, Volume};
+use thinly_engine::layout::Role;
 use thinly_engine::metadata::{list_devices, mapped_data_block};
 use thinly_engine::plan::{Finding, KernelView, Tail, needs_device_tree, reconcile};
 use thinly_engine::units::{DataBlocks, ThinId};
 
-use super::DISK_BYTES;
 use super::closed_pool::{ClosedPool, LabelReader};
 use super::content;
 use super::model::{CHUNK_BYTES, Model, ModelVolume};
 use super::replay::{Part, Replay, spread};
 use super::report::{Fault, Report};
 use super::state::State;
+use super::{DATA_BYTES, DISK_BYTES};
 use crate::command::sh;
 use crate::log_writes::{DiskImage, WriteLog};
 
@@ -211,6 +212,8 @@ fn match_model(
     catalogue: &Catalogue,
     check: &mut impl FnMut(&Volume, &ModelVolume) -> Result<()>,
 ) -> Result<()> {
+    let (data, due) = (catalogue.length_of(Role::Data).get(), DATA_BYTES + model.grown_bytes);
+    ensure!(data == due, "the pool has {data} bytes of data, not {due}");
     let found: BTreeSet<&str> = catalogue.volumes().map(|volume| volume.name.as_str()).collect();
     let due: BTreeSet<&str> = model.volumes.keys().map(String::as_str).collect();
     if let Some(name) = due.difference(&found).next() {

@@ -32,6 +32,10 @@ pub(super) struct Model {
     pub(super) is_open: bool,
     /// Whether nothing is left to be freed.
     pub(super) is_reaped: bool,
+    /// How much it has grown.
+    pub(super) grown_bytes: u64,
+    /// How often.
+    pub(super) growths: usize,
     /// Its volumes and snapshots by name.
     pub(super) volumes: BTreeMap<String, ModelVolume>,
     next_identity: u64,
@@ -131,6 +135,10 @@ impl Model {
                 model.is_reaped = false;
             }
             Op::Reap => model.is_reaped = true,
+            Op::Grow { by } => {
+                model.grown_bytes += by;
+                model.growths += 1;
+            }
             Op::Release | Op::Abandon => {}
             Op::Close => {
                 model.is_open = false;

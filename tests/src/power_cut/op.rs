@@ -37,6 +37,8 @@ pub(super) enum Op {
     Delete { name: String },
     /// Free what deleted ones held.
     Reap,
+    /// Give the pool so much more data.
+    Grow { by: u64 },
     /// End the writer in order, and take the claim anew.
     Release,
     /// Let the writer die, and take the claim anew.
@@ -67,6 +69,8 @@ impl Op {
             Self::Group { members, .. } => {
                 members.iter().flat_map(|(origin, name)| [origin.as_str(), name.as_str()]).collect()
             }
+            // Of the pool, while anything goes on in it.
+            Self::Grow { .. } => Vec::new(),
             _ => return None,
         })
     }

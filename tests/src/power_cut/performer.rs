@@ -11,9 +11,10 @@ use nix::libc;
 use thinly_engine::aligned::AlignedBuffer;
 use thinly_engine::catalogue::{PoolName, VolumeName};
 use thinly_engine::dm::block::discard;
-use thinly_engine::pool::{CreatePool, Engine, Pool, VolumeAccess};
+use thinly_engine::pool::{CreatePool, Engine, GrowPool, Pool, VolumeAccess};
 use thinly_engine::units::{BlockSize, Bytes};
 
+use super::DATA_BYTES;
 use super::content::pattern;
 use super::op::Op;
 
@@ -61,7 +62,7 @@ impl Performer {
             metadata_device: None,
             block_size: BlockSize::DEFAULT,
             metadata_size: None,
-            data_size: None,
+            data_size: Some(Bytes::new(DATA_BYTES)),
             force: false,
             raw: false,
         })?;
@@ -142,6 +143,9 @@ fn perform_open(pool: &Pool, op: &Op) -> Result<()> {
             pool.deactivate(&volume(name)?)?;
         }
         Op::Delete { name } => pool.delete(&volume(name)?)?,
+        Op::Grow { by } => {
+            pool.grow(&GrowPool { by: Some(Bytes::new(*by)), ..GrowPool::default() })?;
+        }
         Op::Reap => {
             let report = pool.reap(&mut |_| {})?;
             ensure!(report.waiting == 0, "{} deleted ones wait", report.waiting);
