@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thinly_engine::block_device::{Access, BlockDevice};
+use thinly_engine::plan::{Condition, Severity, changes};
 use thinly_engine::pool::{CreatePool, Engine, Pool, PoolError};
 use tonic::Status;
 use uuid::Uuid;
@@ -27,6 +28,8 @@ pub(crate) struct Class {
     tended: Arc<AtomicBool>,
     /// Why it was not extended when that was tried last.
     extension_error: Arc<Mutex<Option<String>>>,
+    /// What was wrong with it when that was looked at last.
+    conditions: Arc<Mutex<Vec<Condition>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,16 +48,17 @@ impl Class {
         let uuid = pool.identity().uuid;
         let handle = Arc::new(Mutex::new(Some(Arc::new(pool))));
         let (recoveries, tended) = (Arc::default(), Arc::default());
-        let extension_error = Arc::default();
-        Ok(Self { config, uuid, handle, recoveries, tended, extension_error })
+        let (extension_error, conditions) = (Arc::default(), Arc::default());
+        Ok(Self { config, uuid, handle, recoveries, tended, extension_error, conditions })
     }
 
     /// The same pool under a changed configuration.
     pub(crate) fn with_config(&self, config: DeviceClass) -> Self {
         let (handle, tended) = (Arc::clone(&self.handle), Arc::clone(&self.tended));
         let extension_error = Arc::clone(&self.extension_error);
+        let conditions = Arc::clone(&self.conditions);
         let recoveries = Arc::clone(&self.recoveries);
-        Self { config, uuid: self.uuid, handle, recoveries, tended, extension_error }
+        Self { config, uuid: self.uuid, handle, recoveries, tended, extension_error, conditions }
     }
 
     /// Makes the pool follow this class's rule and policy.
@@ -70,6 +74,31 @@ impl Class {
     /// Gives the pool space when it runs low and may have it.
     pub(crate) fn extend(&self) {
         let Ok(pool) = self.pool() else { return };
+        self.extend_if_due(&pool);
+        if let Ok(now) = pool.conditions() {
+            self.tell_conditions(now);
+        }
+    }
+
+    /// Once when it begins, and once when it is over.
+    fn tell_conditions(&self, now: Vec<Condition>) {
+        let mut last = lock(&self.conditions);
+        let (begun, over) = changes(&last, &now);
+        for condition in begun {
+            let (reason, message) = (condition.reason.as_str(), condition.message.as_str());
+            match condition.severity {
+                Severity::Error => tracing::error!(pool = %self.config.pool, reason, "{message}"),
+                Severity::Warning => tracing::warn!(pool = %self.config.pool, reason, "{message}"),
+            }
+        }
+        for condition in over {
+            let reason = condition.reason.as_str();
+            tracing::info!(pool = %self.config.pool, reason, "is over");
+        }
+        *last = now;
+    }
+
+    fn extend_if_due(&self, pool: &Pool) {
         let failed = match pool.tend() {
             Ok(Some(extended)) => {
                 tracing::info!(pool = %self.config.pool, "extended: {extended}");

@@ -5,6 +5,7 @@
 mod accounting;
 mod check;
 mod cluster;
+mod condition;
 mod diff;
 mod erasure;
 mod image;
@@ -33,6 +34,7 @@ pub use self::accounting::{
 };
 pub use self::check::{CheckJson, FindingJson};
 pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
+pub use self::condition::ConditionJson;
 pub(crate) use self::diff::kind_word;
 pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};
 pub use self::erasure::ErasureJson;
@@ -52,6 +54,7 @@ pub struct PoolJson {
     pub uuid: Uuid,
     pub state: &'static str,
     pub health: Option<String>,
+    pub conditions: Vec<ConditionJson>,
     pub problems: Vec<String>,
     pub devices: Vec<DeviceJson>,
     pub block_size_bytes: u64,
@@ -106,6 +109,7 @@ pub struct VolumeJson {
     pub virtual_bytes: u64,
     pub mapped_bytes: Option<u64>,
     pub state: &'static str,
+    pub condition: Option<ConditionJson>,
     pub origin: Option<String>,
     pub origin_uuid: Option<Uuid>,
     pub group: Option<GroupJson>,
@@ -237,6 +241,7 @@ impl From<&PoolView> for PoolJson {
             uuid: view.uuid,
             state: pool_state(view.state),
             health: view.health.map(|health| health.to_string()),
+            conditions: view.conditions().iter().map(ConditionJson::from).collect(),
             problems: view.problems.clone(),
             devices: view.devices.iter().map(DeviceJson::from).collect(),
             block_size_bytes: view.block_size.bytes().get(),
@@ -299,6 +304,7 @@ impl From<&VolumeView> for VolumeJson {
             virtual_bytes: view.virtual_bytes.get(),
             mapped_bytes: view.mapped_bytes.map(thinly_engine::units::Bytes::get),
             state: volume_state(view.state),
+            condition: view.condition().as_ref().map(ConditionJson::from),
             origin: view.origin_name.as_ref().map(ToString::to_string),
             origin_uuid,
             group,

@@ -13,6 +13,7 @@ mod trim;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use thinly_engine::catalogue::{PoolPolicy, Provision, VolumeKind};
 use thinly_engine::layout::METADATA_BYTES_MAX;
+use thinly_engine::plan::Condition;
 use thinly_engine::pool::{
     PoolView, RepairReport, SNAPSHOT_TIME_MAX, SalvagedVolume, Usage, VolumeView,
 };
@@ -165,6 +166,9 @@ pub fn pool_page(pool: &PoolView) -> String {
         format!("{} ({size}, {})", path.as_deref().unwrap_or("missing"), device.uuid)
     });
     page.push_str(&section("Devices", devices));
+    let conditions = pool.conditions();
+    let condition = |it: &Condition| format!("{}: {}", it.reason, it.message);
+    page.push_str(&section("Conditions", conditions.iter().map(condition)));
     page.push_str(&section("Problems", pool.problems.iter().cloned()));
     page.push_str(&section("Thin ids waiting to be freed", id_line(&pool.tombstones)));
     let reaping = pool.reaping_bytes.filter(|_| !pool.tombstones.is_empty());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::monitor::Monitor;
-use thinly_engine::plan::Health;
+use thinly_engine::plan::{Condition, Health, changes};
 use thinly_engine::pool::{Engine, Pool, ReapBudget};
 
 use crate::admin::{AdminServer, Entry, Residence};
@@ -196,6 +196,8 @@ struct Served {
     pool: Pool,
     /// Why it was not extended when that was tried last.
     extension_error: Mutex<Option<String>>,
+    /// What was wrong with it when that was looked at last.
+    conditions: Mutex<Vec<Condition>>,
 }
 
 impl Served {
@@ -212,7 +214,12 @@ impl Served {
             log.line("finding", Some(name), &finding.to_string());
         }
         log.line(event, Some(name), "serving it");
-        Ok(Self { name: name.to_owned(), pool, extension_error: Mutex::default() })
+        Ok(Self {
+            name: name.to_owned(),
+            pool,
+            extension_error: Mutex::default(),
+            conditions: Mutex::default(),
+        })
     }
 
     fn watch(&self, log: Log<'_>, stop: &Stop) {
@@ -255,6 +262,26 @@ impl Served {
     }
 
     fn extend(&self, log: Log<'_>) {
+        self.extend_if_due(log);
+        self.tell_conditions(log);
+    }
+
+    /// Once when it begins, and once when it is over.
+    fn tell_conditions(&self, log: Log<'_>) {
+        let Ok(now) = self.pool.conditions() else { return };
+        let mut last = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begun, over) = changes(&last, &now);
+        for condition in begun {
+            let text = format!("{}: {}", condition.reason, condition.message);
+            log.line("condition", Some(&self.name), &text);
+        }
+        for condition in over {
+            log.line("recovered", Some(&self.name), condition.reason.as_str());
+        }
+        *last = now;
+    }
+
+    fn extend_if_due(&self, log: Log<'_>) {
         let mut last = self.extension_error.lock().unwrap_or_else(PoisonError::into_inner);
         match self.pool.tend() {
             Ok(extended) => {

@@ -21,8 +21,9 @@ use thinly_engine::catalogue::{
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, OtherUsage, PoolMap, PoolState,
-    PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView, ZeroReport,
+    Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, MetadataOutlook, OtherUsage, PoolMap,
+    PoolState, PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
+    ZeroReport,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -58,6 +59,10 @@ fn healthy_pool() -> PoolView {
             total_metadata: Bytes::new(128 << 20),
         }),
         unused: Some(Bytes::new(20 * GIB)),
+        metadata_outlook: Some(MetadataOutlook {
+            potential: Bytes::new(90 << 20),
+            free: Bytes::new(100 << 20),
+        }),
         policy: Some(PoolPolicy {
             auto_extend: Some(AutoExtend {
                 at_percent: 80,
@@ -96,6 +101,10 @@ fn troubled_pool() -> PoolView {
             total_metadata: Bytes::new(128 << 20),
         }),
         unused: Some(Bytes::ZERO),
+        metadata_outlook: Some(MetadataOutlook {
+            potential: Bytes::new(90 << 20),
+            free: Bytes::new(18 << 20),
+        }),
         policy: Some(PoolPolicy::default()),
         snapshot_time: Some(16_000_000),
         tombstones: (0..23).map(id).collect(),
@@ -308,6 +317,7 @@ fn all_keys() -> BTreeSet<String> {
     let file = PathBuf::from("f");
     let values = [
         serde_json::to_value(PoolJson::from(&healthy_pool())),
+        serde_json::to_value(PoolJson::from(&incomplete_pool()).conditions),
         serde_json::to_value(VolumeJson::from(&snapshot())),
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
         serde_json::to_value(TrimJson::of_zeros("web", &ZeroReport::default())),

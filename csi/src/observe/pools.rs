@@ -75,6 +75,7 @@ impl<F: Fn() -> Vec<PoolSample> + Send + Sync + 'static> Collector for Pools<F> 
         let mut out = Out { encoder: &mut encoder, samples: &samples };
         out.handles()?;
         out.health()?;
+        out.conditions()?;
         for (name, help, unit, read) in &POOL_GAUGES {
             out.gauge(&format!("thinly_pool_{name}"), help, unit.as_ref(), |open| {
                 read(open.gauges.as_ref()?)
@@ -151,6 +152,20 @@ impl Out<'_, '_> {
                 let [pool, class] = labels(sample);
                 let labels = [pool, class, ("health", health.to_string())];
                 metric.encode_family(&labels)?.encode_gauge(&u64::from(health == found))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn conditions(&mut self) -> Result<(), Error> {
+        let (name, help) = ("thinly_pool_condition", "1 for everything that is wrong with a pool");
+        let mut metric = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for sample in self.samples {
+            for condition in sample.open.iter().flat_map(|open| &open.conditions) {
+                let [pool, class] = labels(sample);
+                let reason = ("reason", condition.reason.to_string());
+                let severity = ("severity", condition.severity.as_str().to_owned());
+                metric.encode_family(&[pool, class, reason, severity])?.encode_gauge(&1_u64)?;
             }
         }
         Ok(())

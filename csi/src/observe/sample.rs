@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thinly_engine::durations::Durations;
+use thinly_engine::plan::Condition;
 use thinly_engine::pool::{Gauges, Pool, ReapCounters};
 use thinly_engine::units::Bytes;
 use uuid::Uuid;
@@ -35,6 +36,8 @@ pub(super) struct OpenSample {
     pub(super) poisoned: bool,
     /// `None` when the kernel did not answer.
     pub(super) gauges: Option<Gauges>,
+    /// What is wrong with it.
+    pub(super) conditions: Vec<Condition>,
     pub(super) freezes: Durations,
     pub(super) flushes: Durations,
     pub(super) volumes: Vec<VolumeSample>,
@@ -98,6 +101,7 @@ impl Sampler {
             let answer = self.exclusive.answer(class.uuid);
             let (volumes, reaping) = self.sample_volumes(class, &pool, answer.as_deref());
             OpenSample {
+                conditions: pool.conditions().unwrap_or_default(),
                 poisoned: pool.poisoned().is_some(),
                 gauges: gauges.ok(),
                 freezes: counters.freezes,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thinly_engine::durations::Durations;
-use thinly_engine::plan::Health;
+use thinly_engine::plan::{Condition, Health, Reason, Severity};
 use thinly_engine::pool::{Gauges, Headroom, ReapCounters, Usage};
 use thinly_engine::units::Bytes;
 use tonic::Code;
@@ -58,6 +58,11 @@ fn samples() -> Vec<PoolSample> {
     let open = OpenSample {
         poisoned: true,
         gauges: Some(gauges()),
+        conditions: vec![Condition {
+            severity: Severity::Error,
+            reason: Reason::ThinPoolOutOfDataSpace,
+            message: "it is full".to_owned(),
+        }],
         freezes: Durations::default(),
         flushes: Durations::default(),
         volumes: vec![volume, young],

@@ -5,6 +5,7 @@
 //! enumerates crashes. The shell that performs the steps is `pool::execute`.
 #![forbid(unsafe_code)]
 
+mod condition;
 mod epoch;
 mod exhaustion;
 mod finding;
@@ -20,6 +21,7 @@ mod watch;
 #[cfg(test)]
 mod enumeration;
 
+pub use condition::{Condition, PoolFacts, Reason, Severity, changes, conditions};
 pub use epoch::{announcement, farewell};
 pub use exhaustion::{WritableTree, copy_potential, metadata_potential};
 pub use finding::Finding;

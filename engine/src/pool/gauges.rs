@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::capacity::Headroom;
 use super::error::PoolError;
-use super::handle::Pool;
+use super::handle::{Pool, SNAPSHOT_TIME_MAX};
 use super::inspect::tree;
 use super::locks::lock;
 use super::report::usage;
 use super::view::Usage;
-use crate::plan::Health;
+use crate::plan::{Condition, Health, PoolFacts, conditions};
 use crate::units::Bytes;
 
 /// A pool in numbers.
@@ -59,6 +59,22 @@ impl Pool {
             tombstones: catalogue.tombstones().len(),
             orphans: catalogue.orphans().len(),
         })
+    }
+
+    /// What is wrong with the pool as far as one ioctl tells, the worst first: cheap enough to ask
+    /// after every event.
+    pub fn conditions(&self) -> Result<Vec<Condition>, PoolError> {
+        let gauges = self.gauges()?;
+        let parts = |of: fn(&Usage) -> (Bytes, Bytes)| gauges.usage.as_ref().map(of);
+        Ok(conditions(&PoolFacts {
+            health: Some(gauges.health),
+            doubt: self.poisoned(),
+            data: parts(|usage| (usage.used_data, usage.total_data)),
+            metadata: parts(|usage| (usage.used_metadata, usage.total_metadata)),
+            snapshot_time: Some((gauges.snapshot_time, SNAPSHOT_TIME_MAX)),
+            orphans: gauges.orphans,
+            ..PoolFacts::default()
+        }))
     }
 
     /// What volumes and snapshots map, as of the pool's last commit: read from the metadata device,

@@ -9,6 +9,7 @@ use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::{ThinDevice, node_of, thin_device};
 use super::located::{Located, linear_segments};
+use super::metadata_margin::outlook;
 use super::open::{damaged_copies, is_open};
 use super::report::{usage, volume_views};
 use super::segmented::Segmented;
@@ -30,7 +31,7 @@ const TREE_ATTEMPTS: u32 = 10;
 /// A pool as it is now, whatever its state.
 pub(super) fn view(dm: &dyn Dm, located: &Located) -> Result<PoolView, PoolError> {
     let mut view = from_labels(located);
-    match located.read_catalogue() {
+    let catalogue = match located.read_catalogue() {
         Ok((catalogue, loaded)) => {
             if let Tail::Damaged { offset } = loaded.position.tail {
                 view.problems.push(format!(
@@ -40,18 +41,20 @@ pub(super) fn view(dm: &dyn Dm, located: &Located) -> Result<PoolView, PoolError
             let copies = damaged_copies(&loaded.position);
             view.problems.extend(copies.iter().map(ToString::to_string));
             from_catalogue(&mut view, located, &catalogue);
+            Some(catalogue)
         }
         Err(error) => {
             let is_missing = matches!(error, PoolError::JournalMissing { .. });
             view.state = if is_missing { PoolState::Incomplete } else { PoolState::Damaged };
             view.problems.push(error.to_string());
+            None
         }
-    }
+    };
     if is_open(dm, located)? {
         if view.state == PoolState::Closed {
             view.state = PoolState::Open;
         }
-        from_kernel(&mut view, dm, located)?;
+        from_kernel(&mut view, dm, located, catalogue.as_ref())?;
     }
     Ok(view)
 }
@@ -69,6 +72,7 @@ fn from_labels(located: &Located) -> PoolView {
         block_size: first.map_or(BlockSize::DEFAULT, |device| device.label.block_size),
         created_at: None,
         usage: None,
+        metadata_outlook: None,
         unused: None,
         policy: None,
         transaction_id: None,
@@ -139,7 +143,12 @@ fn from_catalogue(view: &mut PoolView, located: &Located, catalogue: &Catalogue)
     }
 }
 
-fn from_kernel(view: &mut PoolView, dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
+fn from_kernel(
+    view: &mut PoolView,
+    dm: &dyn Dm,
+    located: &Located,
+    catalogue: Option<&Catalogue>,
+) -> Result<(), PoolError> {
     let lines = dm.status(&located.names.pool_device, false)?;
     let status: ThinPoolStatus = lines.first().map_or("", |line| line.text.as_str()).parse()?;
     let health = Health::of(&status);
@@ -156,6 +165,10 @@ fn from_kernel(view: &mut PoolView, dm: &dyn Dm, located: &Located) -> Result<()
     let reader = BlockDevice::open(&node_of(metadata), Access::ReadOnly)?;
     if let Ok(SuperblockState::Valid(superblock)) = read_superblock(&reader) {
         view.snapshot_time = Some(superblock.time);
+    }
+    if let (Some(catalogue), ThinPoolStatus::Working(working)) = (catalogue, &status) {
+        let devices = tree(&reader);
+        view.metadata_outlook = devices.map(|devices| outlook(catalogue, &devices, working, &[]));
     }
     view.reaping_bytes = mapped_bytes(&reader, view.block_size, &view.tombstones);
     view.writer = holder(located.uuid());

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::handle::SNAPSHOT_TIME_MAX;
+use super::metadata_margin::MetadataOutlook;
 use crate::catalogue::{
     Content, ObjectId, PoolName, PoolPolicy, Provision, Received, Timestamp, VolumeKind, VolumeName,
 };
-use crate::plan::Health;
+use crate::plan::{Condition, Health, PoolFacts, Reason, Severity, conditions};
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
 /// Whether a pool can be used.
@@ -74,6 +76,8 @@ pub struct PoolView {
     pub unused: Option<Bytes>,
     /// How it is looked after; `None` when the journal cannot be read.
     pub policy: Option<PoolPolicy>,
+    /// Whether its metadata lasts whatever is written; `None` unless open and served.
+    pub metadata_outlook: Option<MetadataOutlook>,
     /// Its transaction id in the kernel; `None` unless open.
     pub transaction_id: Option<TransactionId>,
     /// How many of its 2^24 snapshots it has made; `None` when the metadata cannot be read.
@@ -96,6 +100,45 @@ pub struct PoolView {
     pub clean: bool,
     /// The process that holds the writer's claim, when it is known.
     pub writer: Option<u32>,
+}
+
+impl PoolView {
+    /// What is wrong with it, the worst first.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let parts = |of: fn(&Usage) -> (Bytes, Bytes)| self.usage.as_ref().map(of);
+        conditions(&PoolFacts {
+            missing_devices: self.devices.iter().filter(|device| device.path.is_none()).count(),
+            is_damaged: self.state == PoolState::Damaged,
+            health: self.health,
+            doubt: None,
+            data: parts(|usage| (usage.used_data, usage.total_data)),
+            metadata: parts(|usage| (usage.used_metadata, usage.total_metadata)),
+            metadata_outlook: self
+                .metadata_outlook
+                .map(|outlook| (outlook.potential, outlook.free)),
+            snapshot_time: self.snapshot_time.map(|time| (time, SNAPSHOT_TIME_MAX)),
+            orphans: self.orphans.len(),
+        })
+    }
+}
+
+impl VolumeView {
+    /// What is wrong with it, if anything is.
+    pub fn condition(&self) -> Option<Condition> {
+        let (reason, message) = match self.state {
+            VolumeState::Lost => (
+                Reason::Lost,
+                "its thin id is not in the pool; restore the metadata from a copy, or delete it",
+            ),
+            VolumeState::Suspended => (
+                Reason::Suspended,
+                "its device is suspended and its users wait; the next command that changes the \
+                 pool resumes what a crash left so",
+            ),
+            _ => return None,
+        };
+        Some(Condition::new(Severity::Error, reason, message))
+    }
 }
 
 /// What a volume is doing.

@@ -31,6 +31,7 @@ fn a_write_into_a_full_pool_ends_well_when_it_grows_half_a_minute_later() {
         assert!(!writer.is_finished(), "{:?}", writer.join());
         thread::sleep(Duration::from_millis(200));
     }
+    assert_eq!(json(&["pool", "show", &name])["conditions"][0]["reason"], "ThinPoolOutOfDataSpace");
     thread::sleep(LATE);
     assert!(is_full() && !writer.is_finished(), "the write did not wait");
     let grown = json(&["pool", "grow", &name, second, "--raw"]);
