@@ -21,9 +21,9 @@ use thinly_engine::catalogue::{
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, Erasure, Holder, MetadataOutlook, OtherUsage, PoolMap,
-    PoolState, PoolView, SalvagedVolume, SetCost, Usage, VolumeState, VolumeUsage, VolumeView,
-    ZeroReport,
+    Accounting, ByteRange, Cost, DeviceView, Erasure, FallenFilesystem, Holder, MetadataOutlook,
+    OtherUsage, PoolMap, PoolState, PoolView, SalvagedVolume, SetCost, Usage, VolumeState,
+    VolumeUsage, VolumeView, ZeroReport,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -59,6 +59,7 @@ fn healthy_pool() -> PoolView {
             total_metadata: Bytes::new(128 << 20),
         }),
         unused: Some(Bytes::new(20 * GIB)),
+        fallen_filesystems: Vec::new(),
         metadata_outlook: Some(MetadataOutlook {
             potential: Bytes::new(90 << 20),
             free: Bytes::new(100 << 20),
@@ -101,6 +102,10 @@ fn troubled_pool() -> PoolView {
             total_metadata: Bytes::new(128 << 20),
         }),
         unused: Some(Bytes::ZERO),
+        fallen_filesystems: vec![FallenFilesystem {
+            volume: volume_name("web"),
+            mount_point: "/srv/web".into(),
+        }],
         metadata_outlook: Some(MetadataOutlook {
             potential: Bytes::new(90 << 20),
             free: Bytes::new(18 << 20),

@@ -66,6 +66,8 @@ reasons! {
     ThinPoolOutOfDataSpace,
     /// The writer refuses changes until the pool is opened anew.
     WriterInDoubt,
+    /// Filesystems on its volumes take no writes any more.
+    FilesystemReadOnly,
     /// Little data is left.
     DataNearlyFull,
     /// Little metadata is left.
@@ -116,6 +118,8 @@ pub struct PoolFacts {
     pub health: Option<Health>,
     /// Why its writer refuses changes, if it does.
     pub doubt: Option<String>,
+    /// Filesystems that went read-only after an error, each as a volume and a place.
+    pub fallen_filesystems: Vec<String>,
     /// Data in use and in all.
     pub data: Option<(Bytes, Bytes)>,
     /// Metadata in use and in all.
@@ -154,6 +158,14 @@ pub fn conditions(facts: &PoolFacts) -> Vec<Condition> {
     }
     if let Some(doubt) = &facts.doubt {
         tell(Error, Reason::WriterInDoubt, format!("no changes until it is opened anew: {doubt}"));
+    }
+    if !facts.fallen_filesystems.is_empty() {
+        let which = facts.fallen_filesystems.join(", ");
+        let message = format!(
+            "filesystems went read-only after an error and stay so: {which}; unmount each, check it \
+             (e2fsck, xfs_repair, btrfs check), and mount it again"
+        );
+        tell(Error, Reason::FilesystemReadOnly, message);
     }
     let parts = [
         (Reason::DataNearlyFull, "data", facts.data),
@@ -241,6 +253,7 @@ mod tests {
     fn each_has_its_reason_and_errors_come_first() {
         let facts = PoolFacts {
             missing_devices: 1,
+            fallen_filesystems: vec!["web at /srv".to_owned()],
             health: Some(Health::OutOfDataSpace),
             data: Some(share(80)),
             metadata: Some(share(95)),
@@ -252,6 +265,7 @@ mod tests {
         let expected = [
             Reason::DeviceMissing,
             Reason::ThinPoolOutOfDataSpace,
+            Reason::FilesystemReadOnly,
             Reason::DataNearlyFull,
             Reason::MetadataNearlyFull,
             Reason::MetadataMayRunOut,

@@ -64,15 +64,17 @@ impl Pool {
     /// What is wrong with the pool as far as one ioctl tells, the worst first: cheap enough to ask
     /// after every event.
     pub fn conditions(&self) -> Result<Vec<Condition>, PoolError> {
-        let gauges = self.gauges()?;
-        let parts = |of: fn(&Usage) -> (Bytes, Bytes)| gauges.usage.as_ref().map(of);
+        let (health, status) = self.health()?;
+        let usage = status.as_ref().map(|status| usage(status, self.identity.block_size));
+        let parts = |of: fn(&Usage) -> (Bytes, Bytes)| usage.as_ref().map(of);
+        let time = self.snapshot_time.load(Ordering::Relaxed);
         Ok(conditions(&PoolFacts {
-            health: Some(gauges.health),
+            health: Some(health),
             doubt: self.poisoned(),
             data: parts(|usage| (usage.used_data, usage.total_data)),
             metadata: parts(|usage| (usage.used_metadata, usage.total_metadata)),
-            snapshot_time: Some((gauges.snapshot_time, SNAPSHOT_TIME_MAX)),
-            orphans: gauges.orphans,
+            snapshot_time: Some((time, SNAPSHOT_TIME_MAX)),
+            orphans: lock(&self.state).catalogue.orphans().len(),
             ..PoolFacts::default()
         }))
     }

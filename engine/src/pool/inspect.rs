@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::claim::holder;
 use super::error::PoolError;
+use super::fallen::fallen_filesystems;
 use super::handle::Pool;
 use super::kernel::{ThinDevice, node_of, thin_device};
 use super::located::{Located, linear_segments};
@@ -73,6 +74,7 @@ fn from_labels(located: &Located) -> PoolView {
         created_at: None,
         usage: None,
         metadata_outlook: None,
+        fallen_filesystems: Vec::new(),
         unused: None,
         policy: None,
         transaction_id: None,
@@ -165,6 +167,9 @@ fn from_kernel(
     let reader = BlockDevice::open(&node_of(metadata), Access::ReadOnly)?;
     if let Ok(SuperblockState::Valid(superblock)) = read_superblock(&reader) {
         view.snapshot_time = Some(superblock.time);
+    }
+    if let Some(catalogue) = catalogue {
+        view.fallen_filesystems = fallen_filesystems(&located.names, catalogue);
     }
     if let (Some(catalogue), ThinPoolStatus::Working(working)) = (catalogue, &status) {
         let devices = tree(&reader);

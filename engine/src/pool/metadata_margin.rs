@@ -122,9 +122,10 @@ impl Pool {
         usage: &PoolUsage,
         copies: &[Copied],
     ) -> Result<(), PoolError> {
-        let total = usage.total_data_blocks.get();
+        // No device maps more than is in use in the whole pool.
+        let used = usage.used_data_blocks.get();
         let cost = |copy: &Copied| {
-            let blocks = self.identity.block_size.blocks_ceil(copy.size).get().min(total);
+            let blocks = self.identity.block_size.blocks_ceil(copy.size).get().min(used);
             let once = copy_potential(DataBlocks::new(blocks));
             if copy.writable { once.saturating_mul(2) } else { once }
         };

@@ -18,6 +18,7 @@ mod engine;
 mod erase;
 mod error;
 mod execute;
+mod fallen;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod gauges;
@@ -78,6 +79,7 @@ pub use diff::{ByteRange, ByteRanges, VolumeDiff};
 pub use engine::Engine;
 pub use erase::Erasure;
 pub use error::{ExitClass, PoolError};
+pub use fallen::FallenFilesystem;
 pub use gauges::Gauges;
 pub use grow::{GrowPool, Grown};
 pub use growth_error::GrowthError;

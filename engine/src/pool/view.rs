@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::fallen::FallenFilesystem;
 use super::handle::SNAPSHOT_TIME_MAX;
 use super::metadata_margin::MetadataOutlook;
 use crate::catalogue::{
@@ -76,6 +77,8 @@ pub struct PoolView {
     pub unused: Option<Bytes>,
     /// How it is looked after; `None` when the journal cannot be read.
     pub policy: Option<PoolPolicy>,
+    /// Filesystems on its volumes that went read-only after an error.
+    pub fallen_filesystems: Vec<FallenFilesystem>,
     /// Whether its metadata lasts whatever is written; `None` unless open and served.
     pub metadata_outlook: Option<MetadataOutlook>,
     /// Its transaction id in the kernel; `None` unless open.
@@ -111,6 +114,7 @@ impl PoolView {
             is_damaged: self.state == PoolState::Damaged,
             health: self.health,
             doubt: None,
+            fallen_filesystems: self.fallen_filesystems.iter().map(as_words).collect(),
             data: parts(|usage| (usage.used_data, usage.total_data)),
             metadata: parts(|usage| (usage.used_metadata, usage.total_metadata)),
             metadata_outlook: self
@@ -120,6 +124,10 @@ impl PoolView {
             orphans: self.orphans.len(),
         })
     }
+}
+
+fn as_words(fallen: &FallenFilesystem) -> String {
+    format!("{} at {}", fallen.volume, fallen.mount_point.display())
 }
 
 impl VolumeView {

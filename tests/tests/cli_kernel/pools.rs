@@ -233,8 +233,9 @@ fn detached(disk: &std::path::Path) -> String {
     format!("losetup {disk} {}", file.trim())
 }
 
+// Alone: another test could take the loop device that is free for a moment.
 #[test]
-fn a_disk_that_comes_late_is_waited_for() {
+fn alone_a_disk_that_comes_late_is_waited_for() {
     let disks = Disks::new(&[gib(1), gib(1)]).unwrap();
     let name = pool_name("late");
     let paths: Vec<&str> = disks.paths().iter().map(|path| path.to_str().unwrap()).collect();
@@ -247,7 +248,35 @@ fn a_disk_that_comes_late_is_waited_for() {
         std::thread::sleep(std::time::Duration::from_secs(2));
         sh(&attach).unwrap();
     });
-    assert_eq!(json(&["pool", "open", &name, "--wait", "120"])["state"], "open");
+    let opened = thinly(&["pool", "open", &name, "--wait", "120"]);
     late.join().unwrap();
+    assert!(opened.status.success(), "{opened:?}");
+    let told = String::from_utf8_lossy(&opened.stderr);
+    assert!(told.contains("waiting") && told.contains("1 of its 2 devices"), "{told}");
+    assert_eq!(json(&["pool", "show", &name])["state"], "open");
     json(&["pool", "destroy", &name, "--yes"]);
+}
+
+#[test]
+fn a_filesystem_that_went_read_only_is_named_until_it_is_mounted_again() {
+    let pool = TestPool::new();
+    pool.create_filled("web", "some text");
+    let device = json(&["volume", "activate", &pool.path("web")])["device"].clone();
+    let device = device.as_str().unwrap();
+    let reasons = || json(&["pool", "show", &pool.name])["conditions"].to_string();
+    let mount = Mount::new(device, "-o errors=remount-ro");
+    assert!(!reasons().contains("FilesystemReadOnly"), "{}", reasons());
+    let node = device.trim_start_matches("/dev/");
+    sh(&format!(
+        "echo 1 >/sys/fs/ext4/{node}/trigger_fs_error; cat {}/* >/dev/null; sync",
+        mount.file("").display()
+    ))
+    .unwrap();
+    let told = reasons();
+    let place = mount.file("").display().to_string();
+    for word in ["FilesystemReadOnly", "web at ", place.trim_end_matches('/')] {
+        assert!(told.contains(word), "{word} is not in {told}");
+    }
+    drop(mount);
+    assert!(!reasons().contains("FilesystemReadOnly"), "{}", reasons());
 }
