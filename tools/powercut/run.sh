@@ -11,11 +11,11 @@ cleanup() {
 }
 trap cleanup EXIT
 
-guest=$("$GUEST" up --disks '96M 1G' --keep-disks "$work" --bin "$POWERCUT")
+guest=$("$GUEST" up --disks '128M 1G' --keep-disks "$work" --bin "$POWERCUT")
 inside() {
     "$GUEST" exec --dir "$guest" --log --timeout 900 -- "$*"
 }
-# A disk of 96 MiB for the pool, another one for the log, which is read here from the disk's file.
+# A disk of 128 MiB for the pool, another one for the log, which is read here from the disk's file.
 inside thinly-powercut record /dev/vda /dev/vdb --steps "${STEPS:-900}" --seed "${SEED:-1}"
 inside thinly-powercut open /dev/vdb --moments "${OPENS:-60}" >"$work/opened.json" &
 opening=$!

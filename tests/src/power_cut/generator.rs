@@ -10,7 +10,7 @@ const BLOCK_BYTES: u64 = 128 << 10;
 const VOLUMES_MAX: usize = 14;
 const SIZE_MAX: u64 = 6 * MIB;
 /// By then the disk is full.
-const GROWTHS_MAX: usize = 24;
+const GROWTHS_MAX: usize = 50;
 /// The record of a group with four such names is longer than a sector, so that it can be torn.
 const WIDE_NAME_BYTES: usize = 80;
 /// Writes go to the first part of a volume or to its last chunks, so that blocks are shared often.

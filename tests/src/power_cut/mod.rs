@@ -28,7 +28,7 @@ pub use recorder::{Plan, record};
 pub use report::Report;
 
 /// The length of the disk that is logged: small, so that a copy of it is cheap.
-pub const DISK_BYTES: u64 = 96 << 20;
+pub const DISK_BYTES: u64 = 128 << 20;
 
 /// The data that the pool begins with; the rest of its disk is there to grow into.
 const DATA_BYTES: u64 = 40 << 20;
