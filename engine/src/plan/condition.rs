@@ -66,8 +66,8 @@ reasons! {
     ThinPoolOutOfDataSpace,
     /// The writer refuses changes until the pool is opened anew.
     WriterInDoubt,
-    /// Filesystems on its volumes take no writes any more.
-    FilesystemReadOnly,
+    /// Filesystems on its volumes met errors, and most often take no writes since.
+    FilesystemErrors,
     /// Little data is left.
     DataNearlyFull,
     /// Little metadata is left.
@@ -162,10 +162,10 @@ pub fn conditions(facts: &PoolFacts) -> Vec<Condition> {
     if !facts.fallen_filesystems.is_empty() {
         let which = facts.fallen_filesystems.join(", ");
         let message = format!(
-            "filesystems went read-only after an error and stay so: {which}; unmount each, check it \
-             (e2fsck, xfs_repair, btrfs check), and mount it again"
+            "filesystems met errors and may take no writes until they are mounted again: {which}; \
+             unmount each, check it (e2fsck, xfs_repair, btrfs check), and mount it again"
         );
-        tell(Error, Reason::FilesystemReadOnly, message);
+        tell(Error, Reason::FilesystemErrors, message);
     }
     let parts = [
         (Reason::DataNearlyFull, "data", facts.data),
@@ -265,7 +265,7 @@ mod tests {
         let expected = [
             Reason::DeviceMissing,
             Reason::ThinPoolOutOfDataSpace,
-            Reason::FilesystemReadOnly,
+            Reason::FilesystemErrors,
             Reason::DataNearlyFull,
             Reason::MetadataNearlyFull,
             Reason::MetadataMayRunOut,

@@ -1,9 +1,10 @@
-//! Filesystems of a pool's volumes that went read-only by themselves after an error, as after writes
-//! into a full pool: they do not come back when the pool does.
+//! Filesystems of a pool's volumes that met an error, as after writes into a full pool, and most often
+//! take no writes since: they do not come back when the pool does.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 
+use crate::block_device::DeviceNumber;
 use crate::catalogue::{Catalogue, VolumeName};
 use crate::dm::DmName;
 use crate::layout::{MountEntry, System, mounts};
@@ -12,7 +13,7 @@ use crate::plan::DeviceNames;
 /// What a filesystem says of itself after an error: `emergency_ro` and `shutdown` are newer kernels'.
 const FALLEN: [&str; 3] = ["ro", "emergency_ro", "shutdown"];
 
-/// A filesystem that takes no writes any more although it was mounted for them.
+/// A filesystem that met an error although it was mounted for writing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FallenFilesystem {
     /// The volume that it is on.
@@ -28,10 +29,13 @@ pub(super) fn fallen_filesystems(
 ) -> Vec<FallenFilesystem> {
     let system = System::default();
     let all = mounts(&system).unwrap_or_default();
-    let fallen = all.into_iter().filter(has_fallen);
-    let of_pool = fallen.filter_map(|mount| {
-        let name = system.node_number(&mount.source).unwrap_or(mount.device);
-        let name = std::fs::read_to_string(name.sysfs().join("dm/name")).ok()?;
+    let writable = all.into_iter().filter(|mount| has(&mount.options, "rw"));
+    let of_pool = writable.filter_map(|mount| {
+        let number = system.node_number(&mount.source).unwrap_or(mount.device);
+        let name = std::fs::read_to_string(number.sysfs().join("dm/name")).ok()?;
+        if !has_fallen(&mount) && ext4_errors(number) == 0 {
+            return None;
+        }
         let id = names.thin_id_of(&DmName::new(name.trim()).ok()?)?;
         let volume = catalogue.owner(id)?.name.clone();
         Some(FallenFilesystem { volume, mount_point: mount.mount_point })
@@ -41,8 +45,18 @@ pub(super) fn fallen_filesystems(
 
 /// A person who wants it read-only says so of the mount; an error says it of the filesystem alone.
 fn has_fallen(mount: &MountEntry) -> bool {
-    let has = |options: &[String], word: &str| options.iter().any(|option| option == word);
     has(&mount.options, "rw") && FALLEN.iter().any(|word| has(&mount.super_options, word))
+}
+
+fn has(options: &[String], word: &str) -> bool {
+    options.iter().any(|option| option == word)
+}
+
+/// Errors that ext4 has noted since its last check. From 6.12 to 6.14 nothing else tells that it went
+/// read-only: its mount still says `rw` (`ext4_handle_error`, fs/ext4/super.c).
+fn ext4_errors(device: DeviceNumber) -> u64 {
+    let path = format!("/sys/fs/ext4/dm-{}/errors_count", device.minor);
+    std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
