@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::accounting::{Map, Usage, UsageOrder};
 pub use self::cluster::{AccessChoice, Adopt, Audit, FilesystemChoice, Forget};
 pub use self::diff::Diff;
-pub use self::growth::{Limit, OnFullWord, PoolGrow, PoolSet, Share};
+pub use self::growth::{Limit, OnFullWord, PoolEvacuate, PoolGrow, PoolSet, Share};
 pub use self::image::{ImageDiff, ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
     PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,

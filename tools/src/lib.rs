@@ -29,6 +29,7 @@ mod compression;
 mod console;
 mod context;
 mod diff_command;
+mod evacuate_command;
 mod failure;
 mod file;
 mod forget_command;

@@ -13,6 +13,7 @@ use crate::args::{
 use crate::check_command;
 use crate::console::Console;
 use crate::context::Context;
+use crate::evacuate_command;
 use crate::failure::Failure;
 use crate::file;
 use crate::grow_command;
@@ -40,6 +41,7 @@ pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> 
         PoolVerb::Open(arguments) => open(console, arguments),
         PoolVerb::Close(target) => close(console, &target.pool),
         PoolVerb::Grow(arguments) => grow_command::grow(context, arguments),
+        PoolVerb::Evacuate(arguments) => evacuate_command::run(context, arguments),
         PoolVerb::Set(arguments) => grow_command::set(context, arguments),
         PoolVerb::Destroy(arguments) => destroy(console, arguments),
         PoolVerb::Repair(arguments) => repair(console, arguments),

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
-    ErasureJson, ErrorJson, EventJson, FileJson, FindingJson, ImageDeviceJson, ImageDiffJson,
-    ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson, ReceivingJson,
-    RepairJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TrimJson, UnnamedJson, VolumeJson,
-    WarningJson,
+    ErasureJson, ErrorJson, EvacuatedJson, EventJson, FileJson, FindingJson, ImageDeviceJson,
+    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson,
+    ReceivingJson, RepairJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TrimJson,
+    UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{
@@ -21,9 +22,9 @@ use thinly_engine::catalogue::{
 use thinly_engine::metadata::{CellGrid, DiffKind, Severity};
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{
-    Accounting, ByteRange, Cost, DeviceView, Erasure, FallenFilesystem, Holder, MetadataOutlook,
-    OtherUsage, PoolMap, PoolState, PoolView, SalvagedVolume, SetCost, Usage, VolumeState,
-    VolumeUsage, VolumeView, ZeroReport,
+    Accounting, ByteRange, Cost, DeviceView, Erasure, Evacuated, FallenFilesystem, Holder,
+    MetadataOutlook, OtherUsage, PoolMap, PoolState, PoolView, SalvagedVolume, SetCost, Usage,
+    VolumeState, VolumeUsage, VolumeView, ZeroReport,
 };
 use thinly_engine::units::{BlockSize, Bytes, DataBlocks, ThinId, TransactionId};
 use uuid::Uuid;
@@ -327,6 +328,7 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(SalvagedJson::from(&salvaged()[0])),
         serde_json::to_value(TrimJson::of_zeros("web", &ZeroReport::default())),
         serde_json::to_value(ErasureJson::new(VolumeJson::from(&volume()), &erasure())),
+        serde_json::to_value(evacuated()),
         serde_json::to_value(FileJson { pool: "p0".to_owned(), file, file_bytes: 1 }),
         serde_json::to_value(repair()),
         serde_json::to_value(AccountingJson::from(&accounting())),
@@ -373,6 +375,21 @@ fn what_is_overwritten_and_what_stays_is_told() {
     let path = "p0/web".parse().unwrap();
     insta::assert_snapshot!(render::erasure(&path, &erasure()));
     insta::assert_snapshot!(render::erasure(&path, &Erasure::default()));
+}
+
+fn evacuated() -> EvacuatedJson {
+    EvacuatedJson::from(&Evacuated {
+        device: Uuid::from_u128(5),
+        path: PathBuf::from("/dev/sdb1"),
+        moved: Bytes::new(3 * GIB),
+        longest_pause: Duration::from_micros(21_400),
+        wiped: true,
+    })
+}
+
+#[test]
+fn what_left_with_a_device_is_told() {
+    insta::assert_snapshot!(render::evacuated(&evacuated()));
 }
 
 #[test]

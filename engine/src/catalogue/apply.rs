@@ -71,6 +71,10 @@ impl Catalogue {
             Record::Unprovisioned { uuid } => Err(ApplyError::NoVolume { uuid: *uuid }),
             Record::Grown { devices, segments } => Ok(self.grown(devices, segments).map(drop)?),
             Record::PolicySet(policy) => Ok(policy.check()?),
+            Record::Relocated { role, segments } => {
+                Ok(self.relocated(*role, segments).map(drop)?)
+            }
+            Record::DeviceRemoved { uuid } => self.check_unused(*uuid),
         }
     }
 
@@ -117,6 +121,11 @@ impl Catalogue {
                 self.devices.extend(devices);
             }
             Record::PolicySet(policy) => self.policy = policy,
+            Record::Relocated { role, segments } => {
+                let map = self.relocated(role, &segments)?;
+                self.segments = map.all_segments().to_vec();
+            }
+            Record::DeviceRemoved { uuid } => self.devices.retain(|device| device.uuid != uuid),
             Record::Received { made, uuid, received } => {
                 if let Some(record) = made {
                     self.apply(*record)?;

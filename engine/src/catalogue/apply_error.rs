@@ -21,6 +21,12 @@ pub enum ApplyError {
     /// The policy makes no sense.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A device that the pool does not know, or that carries something.
+    #[error("device {device} is no unused device of the pool, so it cannot leave")]
+    DeviceInUse {
+        /// The device.
+        device: Uuid,
+    },
     /// The name is taken.
     #[error("the name {name:?} is taken by another volume or snapshot; choose another one")]
     NameTaken {

@@ -1,9 +1,12 @@
 //! Who lives where, as the map that refuses to become wrong.
 #![forbid(unsafe_code)]
 
+use uuid::Uuid;
+
+use super::apply_error::ApplyError;
 use super::record::PoolDevice;
 use super::state::Catalogue;
-use crate::layout::{DeviceSpace, ExtentError, ExtentMap, Role, Segment, device_extents};
+use crate::layout::{DeviceSpace, ExtentError, ExtentMap, Extents, Role, Segment, device_extents};
 use crate::units::Bytes;
 
 impl Catalogue {
@@ -40,5 +43,32 @@ impl Catalogue {
         map.insert(&self.segments)?;
         map.insert(segments)?;
         Ok(map)
+    }
+
+    /// The same with a role in other places. Only a copy of the journal may go away: no other role
+    /// becomes shorter or longer by being moved.
+    pub(super) fn relocated(
+        &self,
+        role: Role,
+        segments: &[Segment],
+    ) -> Result<ExtentMap, ExtentError> {
+        let mut map = self.extent_map()?;
+        let had = map.extents(role);
+        map.remove(role);
+        map.insert(segments)?;
+        let has = map.extents(role);
+        let fits = if role == Role::Journal { has > Extents::ZERO } else { has == had };
+        if fits && segments.iter().all(|segment| segment.role == role) {
+            Ok(map)
+        } else {
+            Err(ExtentError::Gap { role, expected: had, found: has })
+        }
+    }
+
+    /// Refuses to let a device go that carries something, or is the only one.
+    pub(super) fn check_unused(&self, device: Uuid) -> Result<(), ApplyError> {
+        let is_known = self.devices.iter().any(|known| known.uuid == device);
+        let carries = self.segments.iter().any(|segment| segment.device == device);
+        if is_known && !carries { Ok(()) } else { Err(ApplyError::DeviceInUse { device }) }
     }
 }

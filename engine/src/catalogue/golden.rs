@@ -199,6 +199,17 @@ fn received_records() -> Vec<Record> {
         Record::received(Some(created), uuid(6), Received { last: None, incoming: incoming(None) }),
         Record::received(None, uuid(6), Received { last, incoming: incoming(Some(uuid(21))) }),
         Record::received(None, uuid(6), Received { last, incoming: None }),
+        Record::Relocated {
+            role: Role::Data,
+            segments: vec![Segment {
+                role: Role::Data,
+                logical_start: Extents::ZERO,
+                device: uuid(1),
+                device_start: Extents::new(300),
+                count: Extents::new(7),
+            }],
+        },
+        Record::DeviceRemoved { uuid: uuid(1) },
     ]
 }
 

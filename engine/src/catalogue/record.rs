@@ -11,7 +11,7 @@ use super::policy::PoolPolicy;
 use super::provision::{Provision, made};
 use super::received::Received;
 use super::volume::{Content, GroupTag, ThinState, Timestamp, TombstoneReason, Volume, VolumeKind};
-use crate::layout::Segment;
+use crate::layout::{Role, Segment};
 use crate::units::{BlockSize, Bytes, ThinId, TransactionId};
 
 /// The version in front of every record.
@@ -244,6 +244,18 @@ pub enum Record {
         uuid: Uuid,
         /// What it holds, and what is on its way.
         received: Received,
+    },
+    /// A role lies here from now on, all of it: extents of it were copied, and are the same there.
+    Relocated {
+        /// Which role.
+        role: Role,
+        /// Its segments, in order.
+        segments: Vec<Segment>,
+    },
+    /// A device that carries nothing left the pool.
+    DeviceRemoved {
+        /// Which one.
+        uuid: Uuid,
     },
 }
 

@@ -124,6 +124,8 @@ pub struct ExtentMap {
     devices: Vec<DeviceSpace>,
     /// Ordered by role, then by place inside the role.
     segments: Vec<Segment>,
+    /// Devices that get nothing new: one is being emptied. Not stored.
+    closed: Vec<Uuid>,
 }
 
 impl ExtentMap {
@@ -132,7 +134,8 @@ impl ExtentMap {
         if extent_bytes == Bytes::ZERO || !extent_bytes.get().is_multiple_of(8 * SECTOR_BYTES) {
             return Err(ExtentError::ExtentBytes(extent_bytes));
         }
-        let mut map = Self { extent_bytes, devices: Vec::new(), segments: Vec::new() };
+        let mut map =
+            Self { extent_bytes, devices: Vec::new(), segments: Vec::new(), closed: Vec::new() };
         for space in devices {
             map.add_device(*space)?;
         }
@@ -147,6 +150,11 @@ impl ExtentMap {
     /// The devices, in the order in which they were added.
     pub fn devices(&self) -> &[DeviceSpace] {
         &self.devices
+    }
+
+    /// Gives nothing new to a device.
+    pub fn close_device(&mut self, device: Uuid) {
+        self.closed.push(device);
     }
 
     /// Adds an empty device.
@@ -211,6 +219,9 @@ impl ExtentMap {
 
     /// The free runs of a device as (first extent, count), in order.
     pub fn free_runs(&self, device: Uuid) -> Vec<(Extents, Extents)> {
+        if self.closed.contains(&device) {
+            return Vec::new();
+        }
         let total = self.extents_of(device).unwrap_or(Extents::ZERO).get();
         let mut used: Vec<(u64, u64)> = self
             .segments

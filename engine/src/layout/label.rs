@@ -101,6 +101,12 @@ pub struct Label {
 }
 
 impl Label {
+    /// The label for the next rewrite.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self { generation: self.generation + 1, ..self.clone() }
+    }
+
     /// Where the second copy is: the last block of 4096 bytes, aligned.
     pub const fn tail_offset(&self) -> Option<u64> {
         tail_offset(self.device_bytes)

@@ -105,11 +105,13 @@ pub enum Operation {
     Grow,
     /// Unmap what a volume holds for nothing.
     Trim,
+    /// Move what a device carries to others.
+    Evacuate,
 }
 
 impl Operation {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Create,
         Self::Allocate,
         Self::Activate,
@@ -123,6 +125,7 @@ impl Operation {
         Self::Reap,
         Self::Grow,
         Self::Trim,
+        Self::Evacuate,
     ];
 
     /// Whether it makes a volume or snapshot that was not there.
@@ -146,6 +149,7 @@ impl Operation {
             Self::Reap => "freeing deleted volumes",
             Self::Grow => "growing the pool",
             Self::Trim => "trimming a volume",
+            Self::Evacuate => "evacuating a device",
         }
     }
 }
@@ -175,7 +179,7 @@ pub fn admit(health: Health, operation: Operation) -> Result<(), Refusal> {
         Operation::Create | Operation::Reap | Operation::Trim => health.serves_messages(),
         Operation::SnapshotActive => health == Health::Writable,
         // The kernel resizes nothing that must be checked first (`maybe_resize_metadata_dev`).
-        Operation::Grow => health < Health::NeedsCheck,
+        Operation::Grow | Operation::Evacuate => health < Health::NeedsCheck,
     };
     if served { Ok(()) } else { Err(Refusal { health, operation }) }
 }

@@ -122,7 +122,7 @@ pub(super) fn destroy(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolErr
 
 /// Gives a disk that [`create`](super::create) partitioned back as it was: blank. The pool is gone by
 /// now, so a disk that somebody has opened meanwhile just keeps its table.
-fn unpartition(partition: &Path) -> Result<(), PoolError> {
+pub(super) fn unpartition(partition: &Path) -> Result<(), PoolError> {
     let system = System::default();
     let facts = DeviceFacts::read(&system, partition)?;
     if !facts.is_partition {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::evacuation_error::EvacuationError;
 use super::growth_error::GrowthError;
 use super::receive_error::ReceiveError;
 use crate::block_device::DeviceError;
@@ -352,6 +353,9 @@ pub enum PoolError {
     /// A pool that cannot grow.
     #[error(transparent)]
     Growth(#[from] GrowthError),
+    /// A device that cannot be emptied.
+    #[error(transparent)]
+    Evacuation(#[from] EvacuationError),
     /// There is no room for what a freeze would write.
     #[error(
         "the pool has {free} bytes free, a snapshot of a volume in use needs {needed}; free space first"
@@ -636,6 +640,7 @@ impl PoolError {
     fn class_of_cause(&self) -> ExitClass {
         match self {
             Self::Growth(error) => error.exit_class(),
+            Self::Evacuation(error) => error.exit_class(),
             Self::Receive(error) => error.exit_class(),
             Self::Metadata(error) => class_of_metadata(error),
             Self::Journal(error) => class_of_journal(error),

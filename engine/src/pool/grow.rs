@@ -28,11 +28,11 @@ use crate::catalogue::{Catalogue, PoolDevice, Record};
 use crate::dm::PoolUsage;
 use crate::dm::process::SignalGuard;
 use crate::layout::{
-    DeviceFacts, ExtentError, Growth, GrowthRequest, LABEL_SEGMENTS_MAX, Label, LabelState, Role,
-    Segment, System, plan_growth, wipe_labels, write_labels,
+    DeviceFacts, ExtentError, ExtentMap, Growth, GrowthRequest, LABEL_SEGMENTS_MAX, Label,
+    LabelState, Role, Segment, System, plan_growth, wipe_labels, write_labels,
 };
 use crate::plan::{Operation, PoolGeometry, admit, pool_table};
-use crate::units::{Bytes, METADATA_BLOCK_BYTES};
+use crate::units::{BlockSize, Bytes, METADATA_BLOCK_BYTES};
 
 /// How a pool is to grow.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +99,7 @@ impl Pool {
         admit(self.health()?.0, Operation::Grow)?;
         let (data, metadata) = (Some(by), Bytes::ZERO);
         let request = GrowthRequest { data, metadata, data_devices: &[], keep_free };
-        let growth = plan(&lock(&self.state).catalogue, &[], &request)?;
+        let growth = self.plan(&[], &request)?;
         let located = self.locate()?;
         self.grant(&located, Vec::new(), &growth)
     }
@@ -189,16 +189,30 @@ impl Pool {
             data_devices: &new,
             keep_free: Bytes::ZERO,
         };
-        let catalogue = self.catalogue();
-        match plan(&catalogue, devices, &asked) {
+        match self.plan(devices, &asked) {
             // More than the new devices hold: the others may have room.
             Err(PoolError::Growth(GrowthError::NoExtents { .. }))
                 if data.is_some() && !new.is_empty() =>
             {
-                plan(&catalogue, devices, &GrowthRequest { data_devices: &[], ..asked })
+                self.plan(devices, &GrowthRequest { data_devices: &[], ..asked })
             }
             planned => planned,
         }
+    }
+
+    /// Plans over the catalogue's map and the devices that are about to join.
+    fn plan(
+        &self,
+        devices: &[PoolDevice],
+        request: &GrowthRequest<'_>,
+    ) -> Result<Growth, PoolError> {
+        let leaving = lock(&self.leaving).clone();
+        let state = lock(&self.state);
+        let mut map = state.catalogue.extent_map_with(devices)?;
+        for device in leaving {
+            map.close_device(device);
+        }
+        plan(map, state.catalogue.pool().block_size, request)
     }
 
     /// Labels new devices: from here on they are found as this pool's, and are nobody's until the
@@ -290,15 +304,13 @@ fn is_short(catalogue: &Catalogue, usage: &PoolUsage) -> bool {
     usage.total_data_blocks < data || usage.total_metadata_blocks.get() < metadata
 }
 
-/// Plans over the catalogue's map and the devices that are about to join.
+/// Plans over a map, and refuses what a label could not repeat.
 fn plan(
-    catalogue: &Catalogue,
-    devices: &[PoolDevice],
+    mut map: ExtentMap,
+    block_size: BlockSize,
     request: &GrowthRequest<'_>,
 ) -> Result<Growth, PoolError> {
-    let mut map = catalogue.extent_map_with(devices)?;
     let free = map.free_extents_total().checked_bytes(map.extent_bytes()).unwrap_or(Bytes::ZERO);
-    let block_size = catalogue.pool().block_size;
     let growth = plan_growth(&map, block_size, request).map_err(|error| match error {
         ExtentError::NoRoom { .. } => {
             PoolError::from(GrowthError::NoExtents { problem: error.to_string(), free })

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use uuid::Uuid;
+
 use super::capacity::{Capacity, admit_by_policy};
 use super::claim::forget_holder;
 use super::error::PoolError;
@@ -52,6 +54,8 @@ pub struct Pool {
     pub(super) reaper: Reaper,
     /// Held by the one who changes the lengths of the pool's devices.
     pub(super) growing: Mutex<()>,
+    /// Devices that are being emptied: nothing new goes to them.
+    pub(super) leaving: Mutex<Vec<Uuid>>,
     /// Held for writing while the pool itself is suspended: nothing can be activated then.
     pub(super) geometry: RwLock<()>,
     pub(super) findings: Vec<Finding>,

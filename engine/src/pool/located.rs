@@ -129,7 +129,8 @@ impl Located {
         Ok(())
     }
 
-    /// The journal's copies in the order of their numbers, each with its disk.
+    /// The journal's copies in the order of their numbers, each with its disk. Two of one number are
+    /// what a crash left of a move (`journal_move.rs`): both count, and the newest of all is read.
     pub(super) fn placements(&self) -> Vec<(&FoundDevice, JournalPlacement)> {
         let mut placements: Vec<_> = self
             .found
@@ -138,7 +139,6 @@ impl Located {
             .flat_map(|device| device.label.placements.iter().map(move |at| (device, *at)))
             .collect();
         placements.sort_by_key(|(_, at)| at.copy);
-        placements.dedup_by_key(|(_, at)| at.copy);
         placements
     }
 

@@ -15,12 +15,14 @@ use super::capacity::Capacity;
 use super::claim::claim;
 use super::error::PoolError;
 use super::handle::{Pool, State};
+use super::journal_move::follow_labels;
 use super::kernel::node_of;
 use super::located::{Located, linear_segments};
 use super::locks::Locks;
 use super::metadata_margin::MetadataMargin;
 use super::mounts::MountTable;
 use super::reaper::Reaper;
+use super::relocate::finish_moves;
 use super::repair::mend_labels;
 use super::settle::{settle_all, settle_linears, thins};
 use super::stack::Stack;
@@ -96,6 +98,7 @@ pub(super) fn attach(dm: &Arc<dyn Dm>, located: &Located) -> Result<Pool, PoolEr
     let unreconciled = UnreconciledPool::read(dm, located, journal)?;
     located.require_complete(&unreconciled.catalogue)?;
     if unreconciled.is_unclean() || any_held_up(&**dm, located)? {
+        finish_moves(&**dm, located, &unreconciled.catalogue)?;
         settle_all(&**dm, located)?;
         // A flush commits: what a message that said no left in core shows in the device tree now,
         // and the transaction id that is read next is on disk.
@@ -174,6 +177,9 @@ impl<'a> UnreconciledPool<'a> {
         journal: DeviceNumber,
     ) -> Result<Self, PoolError> {
         let linear = Arc::new(claim(located, &node_of(journal))?);
+        if follow_labels(&**dm, located)? {
+            linear.measure()?;
+        }
         let media = located.journal_of_linear(&linear)?;
         let Loaded { payloads, position } = crate::journal::load(&*media, located.uuid())?;
         let catalogue = Catalogue::replay(payloads.iter().map(Vec::as_slice))?;
@@ -283,6 +289,7 @@ impl<'a> UnreconciledPool<'a> {
             locks: Locks::default(),
             reaper: Reaper::default(),
             growing: Mutex::new(()),
+            leaving: Mutex::default(),
             geometry: RwLock::new(()),
             findings,
             snapshot_time: AtomicU32::new(time),

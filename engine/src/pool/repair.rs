@@ -22,7 +22,7 @@ use crate::aligned::AlignedBuffer;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::{Catalogue, Record, ThinState, VolumeName};
 use crate::dm::Dm;
-use crate::layout::{Label, LabelState, Role, Segment, write_labels};
+use crate::layout::{Label, LabelState, Role, Segment, read_labels, write_labels};
 use crate::metadata::{
     DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
     set_transaction_id,
@@ -216,14 +216,19 @@ pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<()
         expected.sort_by_key(|segment| segment.device_start);
         labelled.sort_by_key(|segment| segment.device_start);
         let is_member = catalogue.devices().iter().any(|known| known.uuid == device);
-        let joined = is_member && found.label.state == LabelState::Joining;
+        if !is_member {
+            // On its way in or out, or left behind: what it says counts for nothing.
+            continue;
+        }
+        let joined = found.label.state == LabelState::Joining;
         if expected == labelled && !joined {
             continue;
         }
-        let generation = found.label.generation + 1;
-        let state = if joined { LabelState::Live } else { found.label.state };
-        let label = Label { segments: expected, generation, state, ..found.label.clone() };
-        write_labels(&BlockDevice::open(&found.path, Access::ReadWrite)?, &label)?;
+        let disk = BlockDevice::open(&found.path, Access::ReadWrite)?;
+        // As it is now: since the scan a copy of the journal may have come or gone.
+        let current = read_labels(&disk)?.label().map_or_else(|| found.label.next(), Label::next);
+        let state = if joined { LabelState::Live } else { current.state };
+        write_labels(&disk, &Label { segments: expected, state, ..current })?;
     }
     Ok(())
 }

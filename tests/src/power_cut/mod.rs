@@ -11,6 +11,7 @@
 
 mod closed_pool;
 mod content;
+mod evacuation;
 mod generator;
 mod judge;
 mod model;
@@ -22,6 +23,7 @@ mod replay;
 mod report;
 mod state;
 
+pub use evacuation::evacuate_and_cut;
 pub use judge::{Effort, judge_all};
 pub use opened::open_some;
 pub use recorder::{Plan, record};

@@ -69,14 +69,14 @@ fn record_all(plan: &Plan, recorder: &Recorder) -> Result<usize> {
 }
 
 /// The log-writes device.
-struct Recorder {
+pub(super) struct Recorder {
     control: Control,
     name: DmName,
-    node: PathBuf,
+    pub(super) node: PathBuf,
 }
 
 impl Recorder {
-    fn new(disk: &Path, log: &Path) -> Result<Self> {
+    pub(super) fn new(disk: &Path, log: &Path) -> Result<Self> {
         let size = BlockDevice::open(disk, Access::ReadOnly)?.size();
         ensure!(size.get() == DISK_BYTES, "{} must have {DISK_BYTES} bytes", disk.display());
         let control = Control::open()?;
@@ -105,12 +105,17 @@ impl Recorder {
     }
 
     fn mark(&self, mark: &Mark) -> Result<()> {
-        self.control.message(&self.name, &format!("mark {}", mark.text()?))?;
+        self.note(&mark.text()?)
+    }
+
+    /// Sets a mark of another kind.
+    pub(super) fn note(&self, text: &str) -> Result<()> {
+        self.control.message(&self.name, &format!("mark {text}"))?;
         Ok(())
     }
 
     /// Ends the log and removes the device.
-    fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         let status = self.control.status(&self.name, false)?;
         let text = status.first().map_or("", |line| line.text.as_str());
         let is_whole = !text.contains("logging_disabled");

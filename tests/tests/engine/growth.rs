@@ -30,7 +30,7 @@ fn usage(pool: &Pool) -> Result<Usage> {
 }
 
 /// What the catalogue, the kernel's tables and the labels say of who lives where is one thing.
-fn assert_agreement(bed: &Bed, pool: &Pool) -> Result<()> {
+pub(crate) fn assert_agreement(bed: &Bed, pool: &Pool) -> Result<()> {
     let catalogue = pool.catalogue();
     let map = catalogue.extent_map()?;
     for (role, device) in [(Role::Data, &bed.names.data), (Role::Metadata, &bed.names.metadata)] {

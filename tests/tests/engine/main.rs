@@ -8,6 +8,7 @@ mod damage;
 mod degraded;
 mod diffs;
 mod erasing;
+mod evacuations;
 mod exhausted;
 mod faults;
 mod faulty_dm;

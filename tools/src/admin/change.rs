@@ -4,7 +4,9 @@
 
 use thinly_engine::catalogue::VolumeName;
 
-use crate::args::{Command, PoolGrow, PoolSet, PoolVerb, SnapshotVerb, VolumePath, VolumeVerb};
+use crate::args::{
+    Command, PoolEvacuate, PoolGrow, PoolSet, PoolVerb, SnapshotVerb, VolumePath, VolumeVerb,
+};
 
 /// What a command changes.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +27,10 @@ impl<'a> Change<'a> {
                 Some(Self { pool: &arguments.pool, volumes: Vec::new() })
             }
             Command::Pool {
-                verb: PoolVerb::Grow(PoolGrow { pool, .. }) | PoolVerb::Set(PoolSet { pool, .. }),
+                verb:
+                    PoolVerb::Grow(PoolGrow { pool, .. })
+                    | PoolVerb::Set(PoolSet { pool, .. })
+                    | PoolVerb::Evacuate(PoolEvacuate { pool, .. }),
             } => Some(Self { pool, volumes: Vec::new() }),
             Command::Adopt(arguments) => Some(Self::of_path(&arguments.volume)),
             Command::Forget(arguments) if arguments.group => {
@@ -118,6 +123,7 @@ mod tests {
             ("thinly snapshot group p a=b c=d --name g", vec!["a", "c"]),
             ("thinly pool remove-orphan p 7 --yes", vec![]),
             ("thinly pool grow p /dev/sdd", vec![]),
+            ("thinly pool evacuate p /dev/sdd", vec![]),
             ("thinly pool set p --reserve 0", vec![]),
             ("thinly adopt p/v", vec!["v"]),
             ("thinly forget p/v", vec!["v"]),

@@ -34,6 +34,26 @@ pub struct PoolGrow {
     pub raw: bool,
 }
 
+/// `thinly pool evacuate`.
+#[derive(Debug, Args)]
+pub struct PoolEvacuate {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// The device that is to leave, or the disk that it is a partition of.
+    #[arg(value_name = "DEVICE")]
+    pub device: PathBuf,
+    /// A device that joins first and takes over; may be given again.
+    #[arg(long, value_name = "DEVICE")]
+    pub onto: Vec<PathBuf>,
+    /// Overwrite whatever the devices that join carry.
+    #[arg(long, requires = "onto")]
+    pub force: bool,
+    /// Use whole disks that join without a partition table.
+    #[arg(long, requires = "onto")]
+    pub raw: bool,
+}
+
 /// `thinly pool set`.
 #[derive(Debug, Args)]
 pub struct PoolSet {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use thinly_engine::units::{BlockSize, Bytes, ThinId};
 
-use super::growth::{PoolGrow, PoolSet};
+use super::growth::{PoolEvacuate, PoolGrow, PoolSet};
 use crate::name::parse_pool;
 use crate::size::{parse_block_size, parse_bytes, parse_thin_id};
 
@@ -64,6 +64,14 @@ pub enum PoolVerb {
     /// also the way out of a full pool: what waits to be written goes on.
     #[command(after_long_help = GROW_EXAMPLE)]
     Grow(PoolGrow),
+    /// Move all that a device carries to the pool's other devices, while it is used, and let it go.
+    ///
+    /// Refused before anything is moved when the others have no room. Extents are copied one by one;
+    /// users of the pool notice a pause for each. What cannot be read stays where it is and is told
+    /// of; then the device stays in the pool. Cut off at any point, what was moved stays moved: run
+    /// it again to go on.
+    #[command(after_long_help = EVACUATE_EXAMPLE)]
+    Evacuate(PoolEvacuate),
     /// Say how a pool is looked after: when it is extended, what it does when it is full, what it
     /// refuses before that.
     ///
@@ -134,6 +142,11 @@ Example:
 
 The kernel uses at most 15.875 GiB of metadata. A device whose logical block is longer than that of
 the others is refused: filesystems on the volumes could not be read any more.";
+
+const EVACUATE_EXAMPLE: &str = "\
+Example:
+  thinly pool evacuate p0 /dev/sdb
+  thinly pool evacuate p0 /dev/sdb --onto /dev/sdd";
 
 const SET_EXAMPLE: &str = "\
 Example:
