@@ -221,7 +221,8 @@ mod tests {
              yyyy- deleting a volume\n\
              yy--- freeing deleted volumes\n\
              yyy-- growing the pool\n\
-             yy--- trimming a volume\n"
+             yy--- trimming a volume\n\
+             yyy-- evacuating a device\n"
         );
     }
 
