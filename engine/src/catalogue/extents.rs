@@ -65,7 +65,7 @@ impl Catalogue {
         }
     }
 
-    /// Refuses to let a device go that carries something, or is the only one.
+    /// Refuses to let a device go that carries something: the only one always does.
     pub(super) fn check_unused(&self, device: Uuid) -> Result<(), ApplyError> {
         let is_known = self.devices.iter().any(|known| known.uuid == device);
         let carries = self.segments.iter().any(|segment| segment.device == device);

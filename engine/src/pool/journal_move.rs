@@ -42,13 +42,13 @@ pub(super) fn place(map: &ExtentMap, leaving: Uuid, count: Extents) -> Option<Se
     in_order.find_map(|device| map.allocate_run(Role::Journal, length, device).ok())
 }
 
-/// The journal's segments that a label names, but for those on a device that leaves, numbered anew.
-fn named_segments(located: &Located, catalogue: &Catalogue, leaving: Uuid) -> Vec<Segment> {
+/// The journal's segments that a label names, but for those on a device that is gone, numbered anew.
+fn named_segments(located: &Located, catalogue: &Catalogue, gone: Option<Uuid>) -> Vec<Segment> {
     let extent = catalogue.pool().extent;
     let placements = located.placements();
     let is_named = |segment: &&Segment| {
         placements.iter().any(|(found, at)| {
-            segment.device != leaving
+            Some(segment.device) != gone
                 && found.label.device_uuid == segment.device
                 && segment.device_offset(extent) == Some(at.offset)
         })
@@ -74,13 +74,20 @@ impl Pool {
         for copy in copies.unwrap_or_default() {
             self.move_copy(&self.locate()?, leaving, copy)?;
         }
-        self.give_back_unnamed(&self.locate()?, leaving)
+        self.give_back_unnamed(&self.locate()?, None)
     }
 
     /// Frees places that no label names: those that were left, and those of a move that a crash cut off.
-    fn give_back_unnamed(&self, located: &Located, leaving: Uuid) -> Result<(), PoolError> {
+    /// What a label still names, because it could not be rewritten, stays the journal's: the next writer
+    /// makes it equal to the others, over whatever else were there. Only on a device that is `gone` it
+    /// counts for nothing.
+    pub(super) fn give_back_unnamed(
+        &self,
+        located: &Located,
+        gone: Option<Uuid>,
+    ) -> Result<(), PoolError> {
         let catalogue = self.catalogue();
-        let segments = named_segments(located, &catalogue, leaving);
+        let segments = named_segments(located, &catalogue, gone);
         let has = catalogue.segments().iter().filter(|segment| segment.role == Role::Journal);
         if segments.is_empty() || segments.len() == has.count() {
             return Ok(());

@@ -20,9 +20,10 @@ impl Pool {
     /// no member all the same.
     pub(super) fn let_go(&self, device: Uuid) -> Result<bool, PoolError> {
         let _only_one = lock(&self.growing);
+        let located = self.locate()?;
+        self.give_back_unnamed(&located, Some(device))?;
         let record = Record::DeviceRemoved { uuid: device };
         lock(&self.state).catalogue.check(&record)?;
-        let located = self.locate()?;
         let found = located.disk(device);
         if let Some(found) = found {
             let label = Label { state: LabelState::Joining, ..found.label.next() };
