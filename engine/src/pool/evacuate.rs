@@ -16,6 +16,7 @@ use super::error::PoolError;
 use super::evacuation_error::EvacuationError;
 use super::grow::GrowPool;
 use super::handle::Pool;
+use super::journal_move::{copies_without_twin, place};
 use super::located::Located;
 use super::locks::lock;
 use super::relocate::{Copier, NotMoved};
@@ -86,7 +87,12 @@ impl Pool {
                 ..GrowPool::default()
             })?;
         }
-        self.refuse_without_place(device, &path)?;
+        {
+            // What a move that was cut off had reserved is room for this one.
+            let _only_one = lock(&self.growing);
+            self.give_back_unnamed(&self.locate()?, None)?;
+        }
+        self.refuse_without_place(&self.locate()?, device, &path)?;
         self.announce_growth()?;
         lock(&self.leaving).push(device);
         let ended = self.empty_and_release(device, &path, progress);
@@ -138,7 +144,12 @@ impl Pool {
     }
 
     /// Moves everything in thought first.
-    fn refuse_without_place(&self, device: Uuid, path: &Path) -> Result<(), PoolError> {
+    fn refuse_without_place(
+        &self,
+        located: &Located,
+        device: Uuid,
+        path: &Path,
+    ) -> Result<(), PoolError> {
         let map = lock(&self.state).catalogue.extent_map()?;
         let bytes = |count: Extents| count.checked_bytes(map.extent_bytes()).unwrap_or(Bytes::ZERO);
         let no_room = |role, needs, free| EvacuationError::NoRoom {
@@ -151,11 +162,11 @@ impl Pool {
             ExtentError::NoRoom { role, needs, free } => no_room(role, needs, free).into(),
             other => PoolError::from(other),
         })?;
-        let copies = map.segments_on(device).into_iter().filter(|on| on.role == Role::Journal);
-        for copy in copies {
+        for copy in copies_without_twin(located, device) {
+            let count = Extents::holding(copy.length, map.extent_bytes());
             let free = after.free_extents_total().saturating_sub(after.free_extents(device));
-            let place = super::journal_move::place(&after, device, copy.count)
-                .ok_or_else(|| no_room(Role::Journal, copy.count, free))?;
+            let place =
+                place(&after, device, count).ok_or_else(|| no_room(Role::Journal, count, free))?;
             after.insert(&[place])?;
         }
         for space in after.devices() {

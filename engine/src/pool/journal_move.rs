@@ -26,8 +26,8 @@ use crate::catalogue::{Catalogue, Record};
 use crate::dm::process::SignalGuard;
 use crate::dm::{Dm, SuspendOptions, TableLine, TableSlot};
 use crate::layout::{
-    ExtentError, ExtentMap, Extents, JournalPlacement, Label, LinearSegment, Role, Segment,
-    read_labels, write_labels,
+    ExtentError, ExtentMap, Extents, FoundDevice, JournalPlacement, Label, LinearSegment, Role,
+    Segment, read_labels, write_labels,
 };
 use crate::plan::linear_table;
 use crate::units::Bytes;
@@ -40,6 +40,26 @@ pub(super) fn place(map: &ExtentMap, leaving: Uuid, count: Extents) -> Option<Se
     let (with, without): (Vec<Uuid>, Vec<Uuid>) = others.partition(has_copy);
     let mut in_order = without.into_iter().chain(with);
     in_order.find_map(|device| map.allocate_run(Role::Journal, length, device).ok())
+}
+
+/// Another device's place for the same copy.
+fn twin(
+    located: &Located,
+    leaving: Uuid,
+    copy: JournalPlacement,
+) -> Option<(&FoundDevice, JournalPlacement)> {
+    let is_twin = |found: &FoundDevice, at: &JournalPlacement| {
+        at.copy == copy.copy && found.label.device_uuid != leaving
+    };
+    located.placements().into_iter().find(|(found, at)| is_twin(found, at))
+}
+
+/// The copies of the journal on a device that have to have a place elsewhere.
+pub(super) fn copies_without_twin(located: &Located, leaving: Uuid) -> Vec<JournalPlacement> {
+    let on_it = located.disk(leaving).map(|found| found.label.placements.clone());
+    let mut copies = on_it.unwrap_or_default();
+    copies.retain(|copy| twin(located, leaving, *copy).is_none());
+    copies
 }
 
 /// The journal's segments that a label names, but for those on a device that is gone, numbered anew.
@@ -102,11 +122,7 @@ impl Pool {
         copy: JournalPlacement,
     ) -> Result<(), PoolError> {
         // A move that a crash cut off between the labels has its new place already.
-        let twin = located
-            .placements()
-            .into_iter()
-            .find(|(found, at)| at.copy == copy.copy && found.label.device_uuid != leaving);
-        let (device, target) = match twin {
+        let (device, target) = match twin(located, leaving, copy) {
             Some((found, at)) => (found.label.device_uuid, at),
             None => self.reserve_place(leaving, copy)?,
         };
