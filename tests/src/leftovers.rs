@@ -16,10 +16,12 @@ pub(crate) fn remove_above(device: &Path) -> Result<()> {
 }
 
 fn remove_holders(name: &str) -> Result<()> {
-    for entry in fs::read_dir(format!("/sys/class/block/{name}/holders"))? {
+    let holders = Path::new("/sys/class/block").join(name).join("holders");
+    for entry in fs::read_dir(&holders)? {
         let holder = entry?.file_name().to_string_lossy().into_owned();
-        // Two devices may share a holder, which is gone when the second is looked at.
-        if !Path::new("/sys/class/block").join(&holder).exists() {
+        // Two devices may share a holder, which is gone when the second is looked at. That a
+        // device of this number exists says nothing: it may be another test's by now.
+        if !holders.join(&holder).exists() {
             continue;
         }
         // Whatever is suspended would block the unmounts above it, so that the way up resumes.
