@@ -16,6 +16,9 @@ pub fn advice(pool: &PoolView) -> Vec<String> {
     match pool.state {
         PoolState::Open => {}
         PoolState::Closed => steps.push(format!("bring it up with `thinly pool open {name}`")),
+        PoolState::Exported => steps.push(format!(
+            "take it in with `thinly pool import {name}`, here or on another machine"
+        )),
         PoolState::Incomplete => steps.push(format!(
             "attach the missing devices, then `thinly pool open {name}`; until then nothing in it \
              can be used"

@@ -21,8 +21,8 @@ pub use self::diff::Diff;
 pub use self::growth::{Limit, OnFullWord, PoolEvacuate, PoolGrow, PoolSet, Share};
 pub use self::image::{ImageDiff, ImageDump, ImageFile, ImageLs, ImageVerb};
 pub use self::pool::{
-    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolName, PoolOpen,
-    PoolRemoveOrphan, PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
+    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolImport, PoolName,
+    PoolOpen, PoolRemoveOrphan, PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,

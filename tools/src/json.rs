@@ -204,6 +204,7 @@ pub const fn pool_state(state: PoolState) -> &'static str {
     match state {
         PoolState::Open => "open",
         PoolState::Closed => "closed",
+        PoolState::Exported => "exported",
         PoolState::Incomplete => "incomplete",
         PoolState::Damaged => "damaged",
     }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use thinly_engine::pool::{CreatePool, Engine, Pool, PoolView, RepairRequest};
+use thinly_engine::pool::{CreatePool, Engine, ImportPool, Pool, PoolView, RepairRequest};
 use thinly_engine::units::TransactionId;
 
 use crate::args::{
-    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolOpen, PoolRemoveOrphan,
-    PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
+    PoolBackup, PoolCheck, PoolCopyMetadata, PoolCreate, PoolDestroy, PoolImport, PoolOpen,
+    PoolRemoveOrphan, PoolRepair, PoolRestore, PoolRestoreMetadata, PoolVerb,
 };
 use crate::check_command;
 use crate::console::Console;
@@ -40,6 +40,8 @@ pub(crate) fn run(context: Context<'_>, verb: &PoolVerb) -> Result<(), Failure> 
         PoolVerb::Salvage(target) => salvage(console, &target.pool),
         PoolVerb::Open(arguments) => open(console, arguments),
         PoolVerb::Close(target) => close(console, &target.pool),
+        PoolVerb::Export(target) => answer(console, Engine::new()?.export_pool(&target.pool)?),
+        PoolVerb::Import(arguments) => import(console, arguments),
         PoolVerb::Grow(arguments) => grow_command::grow(context, arguments),
         PoolVerb::Evacuate(arguments) => evacuate_command::run(context, arguments),
         PoolVerb::Set(arguments) => grow_command::set(context, arguments),
@@ -127,6 +129,20 @@ fn close(console: Console<'_>, pool: &str) -> Result<(), Failure> {
     let engine = Engine::new()?;
     engine.close_pool(pool)?;
     answer(console, engine.view(pool)?)
+}
+
+fn import(console: Console<'_>, arguments: &PoolImport) -> Result<(), Failure> {
+    let engine = Engine::new()?;
+    let request = ImportPool { devices: arguments.devices.clone(), name: arguments.name.clone() };
+    let imported = engine.import_pool(&arguments.pool, &request)?;
+    if arguments.no_open {
+        return answer(console, imported);
+    }
+    let uuid = imported.uuid.to_string();
+    let pool = engine.open_pool(&uuid, &arguments.devices)?;
+    session::warn_of_findings(console, &pool);
+    session::settle(console, pool, true);
+    answer(console, engine.view(&uuid)?)
 }
 
 fn destroy(console: Console<'_>, arguments: &PoolDestroy) -> Result<(), Failure> {

@@ -21,7 +21,9 @@ impl Catalogue {
     pub fn check(&self, record: &Record) -> Result<(), ApplyError> {
         match record {
             Record::PoolCreated(_) => Err(ApplyError::Identity),
-            Record::DeviceAdded(_) | Record::SegmentsAdded(_) => Ok(()),
+            Record::DeviceAdded(_) | Record::SegmentsAdded(_) | Record::PoolRenamed { .. } => {
+                Ok(())
+            }
             Record::MetadataSwapped => self.check_spare(),
             Record::Opened { epoch, .. } => check_epoch(self.epoch.number() + 1, *epoch),
             Record::Released { epoch, .. } => check_epoch(self.epoch.number(), *epoch),
@@ -126,6 +128,7 @@ impl Catalogue {
                 self.segments = map.all_segments().to_vec();
             }
             Record::DeviceRemoved { uuid } => self.devices.retain(|device| device.uuid != uuid),
+            Record::PoolRenamed { name } => self.pool.name = name,
             Record::Received { made, uuid, received } => {
                 if let Some(record) = made {
                     self.apply(*record)?;

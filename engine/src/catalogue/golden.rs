@@ -210,6 +210,7 @@ fn received_records() -> Vec<Record> {
             }],
         },
         Record::DeviceRemoved { uuid: uuid(1) },
+        Record::PoolRenamed { name: PoolName::new("slow").unwrap() },
     ]
 }
 

@@ -257,6 +257,11 @@ pub enum Record {
         /// Which one.
         uuid: Uuid,
     },
+    /// The pool has another name from now on.
+    PoolRenamed {
+        /// The name.
+        name: PoolName,
+    },
 }
 
 /// A record that cannot be read.

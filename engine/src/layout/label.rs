@@ -25,6 +25,8 @@ pub enum LabelState {
     Destroying,
     /// The device is being added to a pool that is in use: a member once the catalogue names it.
     Joining,
+    /// The pool was closed for another machine to take; nobody opens it before it is imported.
+    Exported,
 }
 
 impl LabelState {
@@ -35,6 +37,7 @@ impl LabelState {
             Self::Live => 2,
             Self::Destroying => 3,
             Self::Joining => 4,
+            Self::Exported => 5,
         }
     }
 
@@ -45,6 +48,7 @@ impl LabelState {
             2 => Some(Self::Live),
             3 => Some(Self::Destroying),
             4 => Some(Self::Joining),
+            5 => Some(Self::Exported),
             _ => None,
         }
     }

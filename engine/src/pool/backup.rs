@@ -110,7 +110,7 @@ pub(super) fn restore(
     bytes: &[u8],
     accept: Option<TransactionId>,
 ) -> Result<RestoreReport, PoolError> {
-    located.require_live()?;
+    located.require_whole()?;
     if is_open(&**dm, located)? {
         return Err(PoolError::AlreadyOpen { pool: located.found.name.clone() });
     }

@@ -55,7 +55,7 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
 
 /// Removes the devices of a pool whose journal or metadata cannot be used, or those that are left of a close or an open
 /// that died half-way, and writes nothing.
-fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
+pub(super) fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
     let names = &located.names;
     let claimed = match dm.info(&names.journal) {
         Ok(journal) if journal.live_table => Some(claim(located, &node_of(journal.number))?),
@@ -86,6 +86,9 @@ fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError> {
 /// Wipes a pool. The labels say so first: what a crash leaves is recognised and finished.
 pub(super) fn destroy(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError> {
     located.found.require_sound()?;
+    if located.is_exported() {
+        return Err(PoolError::Exported { pool: located.found.name.clone() });
+    }
     if is_open(&**dm, located)? {
         close(dm, located)?;
     } else {

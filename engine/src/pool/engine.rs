@@ -14,6 +14,7 @@ use super::copy_metadata::copy_metadata;
 use super::create::{CreatePool, create};
 use super::diff::{Asked, VolumeDiff, diff};
 use super::error::PoolError;
+use super::export::{ImportPool, export, import};
 use super::handle::Pool;
 use super::located::Located;
 use super::map::{self, PoolMap};
@@ -87,6 +88,22 @@ impl Engine {
     /// Takes a pool out of the kernel. Refused while a volume is in use.
     pub fn close_pool(&self, pool: &str) -> Result<(), PoolError> {
         close::close(&self.dm, &Located::find(pool)?)
+    }
+
+    /// Takes a pool out of the kernel and marks its disks, for another machine to take it in. Refused
+    /// while a volume is in use, or a disk is missing.
+    pub fn export_pool(&self, pool: &str) -> Result<PoolView, PoolError> {
+        let located = Located::find(pool)?;
+        export(&self.dm, &located)?;
+        self.view(&located.uuid().to_string())
+    }
+
+    /// Makes a pool that was exported one of this machine; it is closed afterwards.
+    pub fn import_pool(&self, pool: &str, request: &ImportPool) -> Result<PoolView, PoolError> {
+        let mut located = Located::find(pool)?;
+        located.keep_only(&request.devices)?;
+        import(&self.dm, &located, request.name.as_ref())?;
+        self.view(&located.uuid().to_string())
     }
 
     /// Wipes a pool off its disks.

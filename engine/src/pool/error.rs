@@ -107,6 +107,32 @@ pub enum PoolError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The pool was closed for another machine to take.
+    #[error(
+        "pool {pool} is exported, for another machine to take; if it is to be used on this one, run `thinly pool import {pool}`"
+    )]
+    Exported {
+        /// The pool.
+        pool: String,
+    },
+    /// Nothing to import: the pool is this machine's.
+    #[error("pool {pool} is not exported; bring it up with `thinly pool open {pool}`")]
+    NotExported {
+        /// The pool.
+        pool: String,
+    },
+    /// A pool comes in whose name another one has.
+    #[error(
+        "another pool is called {pool} here (uuid {other}); give this one another name: `thinly pool import {uuid} --name NEW`"
+    )]
+    ImportNameTaken {
+        /// The name.
+        pool: PoolName,
+        /// The pool that comes in.
+        uuid: Uuid,
+        /// The pool that has the name.
+        other: Uuid,
+    },
     /// The pool has no devices in the kernel.
     #[error("pool {pool} is not open; run `thinly pool open {pool}`")]
     NotOpen {
@@ -596,6 +622,7 @@ impl PoolError {
                 ExitClass::NotFound
             }
             Self::PoolExists { .. }
+            | Self::ImportNameTaken { .. }
             | Self::VolumeExists { .. }
             | Self::AlreadyOpen { .. }
             | Self::Apply(ApplyError::NameTaken { .. } | ApplyError::KeyTaken { .. }) => {
@@ -649,6 +676,8 @@ impl PoolError {
             Self::Dm(error) => class_of_dm(error),
             Self::File { source, .. } | Self::Spool { source } => class_of_io(source),
             Self::NotOpen { .. }
+            | Self::Exported { .. }
+            | Self::NotExported { .. }
             | Self::NothingToSalvage { .. }
             | Self::AmbiguousPool { .. }
             | Self::NotASnapshot { .. }

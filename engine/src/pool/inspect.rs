@@ -95,7 +95,7 @@ fn from_labels(located: &Located) -> PoolView {
         size: device.size,
     }));
     for device in &found.devices {
-        if !matches!(device.label.state, LabelState::Live | LabelState::Joining) {
+        if matches!(device.label.state, LabelState::Creating | LabelState::Destroying) {
             view.state = PoolState::Damaged;
             view.problems.push(format!(
                 "the label of {} says {:?}; make or destroy the pool anew",
@@ -103,6 +103,9 @@ fn from_labels(located: &Located) -> PoolView {
                 device.label.state
             ));
         }
+    }
+    if located.is_exported() && view.state == PoolState::Closed {
+        view.state = PoolState::Exported;
     }
     if let Err(error) = found.require_sound() {
         view.state = PoolState::Damaged;

@@ -99,15 +99,29 @@ impl Located {
         self.found.uuid
     }
 
-    /// Refuses labels that must not be trusted for writing.
+    /// Refuses labels that must not be trusted for writing, and a pool that waits for another machine.
     pub(super) fn require_live(&self) -> Result<(), PoolError> {
+        self.require_whole()?;
+        if self.is_exported() {
+            return Err(PoolError::Exported { pool: self.found.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether an export began that no import ended.
+    pub(super) fn is_exported(&self) -> bool {
+        self.found.devices.iter().any(|device| device.label.state == LabelState::Exported)
+    }
+
+    /// Refuses labels that must not be trusted for writing.
+    pub(super) fn require_whole(&self) -> Result<(), PoolError> {
         self.found.require_sound()?;
         let bad = |problem: &str| {
             Err(PoolError::BadLabels { pool: self.found.name.clone(), problem: problem.to_owned() })
         };
         for device in &self.found.devices {
             match device.label.state {
-                LabelState::Live | LabelState::Joining => {}
+                LabelState::Live | LabelState::Joining | LabelState::Exported => {}
                 LabelState::Creating => {
                     return bad("its creation never ended; make it anew with `thinly pool create \
                                 --force`");

@@ -20,6 +20,7 @@ mod error;
 mod evacuate;
 mod evacuation_error;
 mod execute;
+mod export;
 mod fallen;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -87,6 +88,7 @@ pub use erase::Erasure;
 pub use error::{ExitClass, PoolError};
 pub use evacuate::{EvacuateDevice, Evacuated};
 pub use evacuation_error::EvacuationError;
+pub use export::ImportPool;
 pub use fallen::FallenFilesystem;
 pub use gauges::Gauges;
 pub use grow::{GrowPool, Grown};

@@ -47,7 +47,7 @@ pub struct SalvageReport {
 
 /// Rebuilds the catalogue of a closed pool. Refused while its journal can be read.
 pub(super) fn salvage(dm: &Arc<dyn Dm>, located: &Located) -> Result<SalvageReport, PoolError> {
-    located.require_live()?;
+    located.require_whole()?;
     if is_open(&**dm, located)? {
         return Err(PoolError::AlreadyOpen { pool: located.found.name.clone() });
     }

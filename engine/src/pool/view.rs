@@ -21,6 +21,8 @@ pub enum PoolState {
     Open,
     /// All its disks are here, its devices are not in the kernel.
     Closed,
+    /// It was closed for another machine to take, and is not opened before it is imported.
+    Exported,
     /// Some of its disks are missing.
     Incomplete,
     /// Its labels or its journal cannot be read, or its creation never ended.

@@ -283,3 +283,47 @@ fn a_filesystem_that_met_an_error_is_named_while_it_is_mounted() {
     drop(mount);
     assert!(!reasons().contains("FilesystemErrors"), "{}", reasons());
 }
+
+#[test]
+fn a_pool_is_exported_and_taken_in_under_another_name() {
+    let pool = TestPool::new();
+    let volume = format!("{}/data", pool.name);
+    pool.create_volume("data", "256M");
+    let active = json(&["volume", "activate", &volume]);
+    let device = active["device"].as_str().unwrap().to_owned();
+    sh(&format!("mkfs.ext4 -q {device}")).unwrap();
+    let mount = Mount::new(&device, "");
+    fs::write(mount.file("file"), "kept").unwrap();
+    // In use: refused, and it goes on.
+    refused(&["pool", "export", &pool.name], Exit::InUse, &["data"]);
+    assert_eq!(json(&["pool", "show", &pool.name])["state"], "open");
+    fs::write(mount.file("file"), "kept twice").unwrap();
+    drop(mount);
+
+    assert_eq!(json(&["pool", "export", &pool.name])["state"], "exported");
+    assert!(text(&["pool", "show", &pool.name]).contains("thinly pool import"));
+    refused(&["pool", "open", &pool.name, "--wait", "60"], Exit::Refused, &["pool import"]);
+    refused(&["volume", "activate", &volume], Exit::Refused, &["pool import"]);
+    refused(&["pool", "destroy", &pool.name, "--yes"], Exit::Refused, &["pool import"]);
+
+    let other = TestPool::new();
+    refused(
+        &["pool", "import", &pool.name, "--name", &other.name],
+        Exit::Exists,
+        &[&other.name, "--name NEW"],
+    );
+    refused(&["pool", "import", &other.name], Exit::Refused, &["not exported"]);
+    let (name, old) = (pool_name("z"), pool.name.clone());
+    let imported = json(&["pool", "import", &old, "--name", &name]);
+    assert_eq!((&imported["state"], &imported["name"]), (&"open".into(), &name.as_str().into()));
+    refused(&["pool", "show", &old], Exit::NotFound, &[&old]);
+    let volume = format!("{name}/data");
+    let active = json(&["volume", "activate", &volume]);
+    let device = active["device"].as_str().unwrap().to_owned();
+    let mount = Mount::new(&device, "");
+    assert_eq!(fs::read_to_string(mount.file("file")).unwrap(), "kept twice");
+    drop(mount);
+    json(&["volume", "deactivate", &volume]);
+    json(&["pool", "export", &name]);
+    assert_eq!(json(&["pool", "import", &name, "--no-open"])["state"], "closed");
+}

@@ -18,11 +18,11 @@ use crate::support::{Bed, activate, active, fill, gib, holds, mib, name, new_poo
 const EFFECTS: &str = "ioctl,pwrite64,pwritev,write,fallocate,fsync,fdatasync,unlink,unlinkat,symlink,symlinkat,\
                        rename,renameat,renameat2,mkdir,mkdirat,rmdir";
 /// More calls than any operation makes.
-const CALLS_MAX: usize = 1000;
+pub(crate) const CALLS_MAX: usize = 1000;
 
 /// How one attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Killed,
     Answered,
 }
@@ -36,7 +36,7 @@ struct Tally {
 }
 
 /// Every how many calls one is killed: each in the long run, some in the short one.
-fn stride(short: usize) -> usize {
+pub(crate) fn stride(short: usize) -> usize {
     if std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full") { 1 } else { short }
 }
 
@@ -48,7 +48,7 @@ fn attempt(arguments: &[String], call: usize) -> Result<End> {
 /// The same for some of the calls: strace counts each kind by itself, so the kind that is made most often hides the
 /// others.
 #[expect(clippy::disallowed_methods, reason = "the test kills the program that it tests")]
-fn attempt_of(calls: &str, arguments: &[String], call: usize) -> Result<End> {
+pub(crate) fn attempt_of(calls: &str, arguments: &[String], call: usize) -> Result<End> {
     let inject = format!("inject={calls}:signal=KILL:when={call}");
     let output = Command::new("strace")
         .args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={calls}")])

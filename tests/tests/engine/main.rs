@@ -10,6 +10,7 @@ mod diffs;
 mod erasing;
 mod evacuations;
 mod exhausted;
+mod exports;
 mod faults;
 mod faulty_dm;
 mod gauges;

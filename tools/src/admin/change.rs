@@ -146,6 +146,8 @@ mod tests {
             "thinly snapshot list p",
             "thinly pool destroy p --yes",
             "thinly pool close p",
+            "thinly pool export p",
+            "thinly pool import p",
             "thinly pool backup p file",
             "thinly serve p",
             "thinly audit p --handles -",

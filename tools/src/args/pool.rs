@@ -56,6 +56,18 @@ pub enum PoolVerb {
     /// Refused while one of its volumes is in use. Nothing on disk changes.
     #[command(after_long_help = "Example:\n  thinly pool close p0")]
     Close(PoolName),
+    /// Close a pool and mark its disks, for another machine to take it in.
+    ///
+    /// Refused while one of its volumes is in use. Until it is imported, there or here again, nothing
+    /// opens it, so that the disks can be moved, or shown to both machines, and only one uses them.
+    #[command(after_long_help = "Example:\n  thinly pool export p0")]
+    Export(PoolName),
+    /// Take in a pool that was exported, and bring it up.
+    ///
+    /// All its disks must be here. Where another pool has its name already, give the uuid and a new
+    /// name: `thinly pool list` shows both.
+    #[command(after_long_help = IMPORT_EXAMPLE)]
+    Import(PoolImport),
     /// Give a pool more data and metadata, while it is used.
     ///
     /// Devices that are named join the pool and are used whole, unless --by says how much of them;
@@ -161,6 +173,12 @@ Example:
   thinly pool open p0 /dev/sdb /dev/sdc
   thinly pool open p0 --wait 60";
 
+const IMPORT_EXAMPLE: &str = "\
+Example:
+  thinly pool import p0
+  thinly pool import 3f0a1c52-8f3e-4f4b-9f0e-1f6a2f8f5d11 --name p0-from-old-host
+  thinly pool import p0 /dev/sdb /dev/sdc --no-open";
+
 /// `thinly pool create`.
 #[derive(Debug, Args)]
 pub struct PoolCreate {
@@ -247,6 +265,23 @@ pub struct PoolOpen {
     /// Wait so many seconds for disks that are not there yet.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "600")]
     pub wait: Option<u64>,
+}
+
+/// `thinly pool import`.
+#[derive(Debug, Args)]
+pub struct PoolImport {
+    /// The pool's name or uuid.
+    #[arg(value_name = "POOL", value_parser = parse_pool)]
+    pub pool: String,
+    /// Look for the pool on these devices only.
+    #[arg(value_name = "DEVICE")]
+    pub devices: Vec<PathBuf>,
+    /// Call it this from now on.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<thinly_engine::catalogue::PoolName>,
+    /// Leave it closed.
+    #[arg(long)]
+    pub no_open: bool,
 }
 
 /// `thinly pool destroy`.
