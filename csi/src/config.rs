@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thinly_engine::catalogue::{PoolName, PoolPolicy};
-use thinly_engine::pool::CapacityRule;
+use thinly_engine::pool::{CapacityRule, ReapBudget};
 use thinly_engine::units::{BlockSize, Bytes};
 use thiserror::Error;
 
@@ -68,6 +68,8 @@ pub struct DeviceClass {
     pub rule: CapacityRule,
     /// How the pool is looked after; `None` leaves that to the pool.
     pub policy: Option<PoolPolicy>,
+    /// What freeing deleted volumes may cost their neighbours.
+    pub reap_budget: ReapBudget,
 }
 
 /// Whether a pool that is not there is made.
@@ -99,6 +101,7 @@ struct RawClass {
     spare_gb: u64,
     thin_pool: Option<RawThinPool>,
     policy: Option<RawPolicy>,
+    reap_mb_per_second: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +149,11 @@ impl TryFrom<RawClass> for DeviceClass {
             .checked_mul(1 << 30)
             .map(Bytes::new)
             .ok_or_else(|| of("spare-gb is too large".to_owned()))?;
+        let reap_rate = raw.reap_mb_per_second.map(|mib| match mib.checked_mul(1 << 20) {
+            Some(bytes) if bytes > 0 => Ok(Bytes::new(bytes)),
+            _ => Err(of(format!("reap-mb-per-second is {mib}; leave it out for no limit"))),
+        });
+        let discard_bytes_per_second = reap_rate.transpose()?;
         let policy = raw.policy.map(PoolPolicy::try_from).transpose();
         let policy = policy.map_err(|error| of(format!("policy: {error}")))?;
         let ratio = raw.thin_pool.and_then(|thin_pool| thin_pool.overprovision_ratio);
@@ -160,6 +168,7 @@ impl TryFrom<RawClass> for DeviceClass {
             filesystem,
             rule: CapacityRule { overprovision_percent, reserve },
             policy,
+            reap_budget: ReapBudget { discard_bytes_per_second, ..ReapBudget::default() },
             name,
         })
     }
@@ -260,6 +269,7 @@ device-classes:
     block-size-kb: 128
     spare-gb: 10
     filesystem: xfs
+    reap-mb-per-second: 200
     thin-pool:
       overprovision-ratio: 2.5
     policy:
@@ -284,22 +294,24 @@ device-classes:
         assert_eq!(auto.data_max, Some(Bytes::new(500 << 30)));
         assert_eq!((policy.on_full, policy.admit_data_percent), (OnFull::Error, Some(95)));
         assert_eq!(fast.block_size.bytes(), Bytes::new(128 << 10));
+        assert_eq!(fast.reap_budget.discard_bytes_per_second, Some(Bytes::new(200 << 20)));
         let slow = &config.device_classes[1];
         assert_eq!((slow.create, slow.filesystem.as_str()), (Create::Never, "ext4"));
+        assert_eq!(slow.reap_budget, ReapBudget::default());
         assert_eq!((slow.rule.overprovision_percent, slow.policy), (None, None));
     }
 
     #[test]
     fn every_mistake_is_told_with_its_line() {
         for (from, to, words) in [
-            ("pool: hdd", "pool: nvme", &["share the pool", "line 18"][..]),
-            ("name: slow", "name: fast", &["two device classes", "line 18"]),
-            ("pool: hdd", "pool: hdd\n    default: true", &["both the default", "line 18"]),
-            ("pool: hdd", "pool: a/b", &["line 18", "a/b"]),
-            ("pool: hdd", "pol: hdd", &["line 19", "pol"]),
+            ("pool: hdd", "pool: nvme", &["share the pool", "line 19"][..]),
+            ("name: slow", "name: fast", &["two device classes", "line 19"]),
+            ("pool: hdd", "pool: hdd\n    default: true", &["both the default", "line 19"]),
+            ("pool: hdd", "pool: a/b", &["line 19", "a/b"]),
+            ("pool: hdd", "pol: hdd", &["line 20", "pol"]),
             ("ratio: 2.5", "ratio: 0.5", &["0.5", "from 1", "line 3"]),
             ("ratio: 2.5", "ratio: .nan", &["from 1"]),
-            ("ratio: 2.5", "ratio: much", &["line 12", "much"]),
+            ("ratio: 2.5", "ratio: much", &["line 13", "much"]),
             ("spare-gb: 10", "spare-gb: -1", &["line 9"]),
             ("block-size-kb: 128", "block-size-kb: 100", &["block size", "line 3"]),
             ("filesystem: xfs", "filesystem: zfs", &["zfs", "ext4, xfs, btrfs"]),
@@ -309,7 +321,8 @@ device-classes:
             ("name: slow", "name: Slow!", &["lower-case"]),
             ("at-percent: 80", "at-percent: 100", &["auto-extend", "100 %"]),
             ("by-percent: 20", "by-percent: 20, by-gb: 1", &["by-percent", "by-gb"]),
-            ("reserve-gb: 5", "reserve-gb: x", &["line 15"]),
+            ("second: 200", "second: 0", &["reap-mb-per-second", "leave it out"]),
+            ("reserve-gb: 5", "reserve-gb: x", &["line 16"]),
         ] {
             let text = WHOLE.replace(from, to);
             assert_ne!(text, WHOLE, "{from}");

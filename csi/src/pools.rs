@@ -43,7 +43,7 @@ impl Class {
         for finding in pool.findings() {
             tracing::warn!(pool = %config.pool, "recovery: {finding}");
         }
-        pool.set_capacity_rule(config.rule);
+        take_rules(&pool, &config);
         take_policy(&pool, &config)?;
         let uuid = pool.identity().uuid;
         let handle = Arc::new(Mutex::new(Some(Arc::new(pool))));
@@ -64,7 +64,7 @@ impl Class {
     /// Makes the pool follow this class's rule and policy.
     pub(crate) fn apply_rule(&self) {
         if let Ok(pool) = self.pool() {
-            pool.set_capacity_rule(self.config.rule);
+            take_rules(&pool, &self.config);
             if let Err(error) = take_policy(&pool, &self.config) {
                 tracing::error!(pool = %self.config.pool, "its policy stays: {}", chain(&error));
             }
@@ -172,7 +172,7 @@ impl Class {
     fn attach_again(&self, engine: &Engine) {
         match engine.attach(self.config.pool.as_str()) {
             Ok(pool) => {
-                pool.set_capacity_rule(self.config.rule);
+                take_rules(&pool, &self.config);
                 *lock(&self.handle) = Some(Arc::new(pool));
                 self.recoveries.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(pool = %self.config.pool, "recovered");
@@ -206,6 +206,12 @@ impl Class {
         }
         true
     }
+}
+
+/// What a handle follows for as long as it lives.
+fn take_rules(pool: &Pool, config: &DeviceClass) {
+    pool.set_capacity_rule(config.rule);
+    pool.set_reap_budget(config.reap_budget);
 }
 
 /// The file counts where it says anything.
