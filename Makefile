@@ -36,7 +36,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-kernel fuzz fuzz-long powercut crash soak mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-kernel fuzz fuzz-long powercut crash soak mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -63,10 +63,11 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, instructions, documentation, kernel
+test: ## every test: native, instructions, documentation, monitoring, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
+	@$(MAKE) --no-print-directory test-monitoring
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-kernel
 
@@ -83,6 +84,9 @@ test-instructions: deps ## the hot path needs no more instructions than were acc
 
 test-doc: ## the examples in the documentation
 	cargo test --workspace --doc
+
+test-monitoring: deps ## alert rules on made-up series, and the dashboard's expressions, by promtool
+	@tools/monitoring/run.sh
 
 test-bed: deps runner ## the guest runner itself, with real guests
 	cargo test --package thinly-guest --test bed -- --ignored --test-threads=1

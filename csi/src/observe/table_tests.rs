@@ -180,3 +180,46 @@ fn every_number_is_served_under_its_own_name() {
     let up = "thinly_pool_up{pool=\"q\",device_class=\"d\"} 0";
     assert!(closed.len() == 2 && closed[0] == up, "{closed:?}");
 }
+
+/// The names of metrics in a text, a histogram's by its own name.
+fn named_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let metrics = words.filter(|word| {
+        ["thinly_pool_", "thinly_volume_", "thinly_csi_"].iter().any(|own| word.starts_with(own))
+    });
+    let of_histogram = |word: &str| word.strip_suffix("_bucket").unwrap_or(word).to_owned();
+    metrics.map(of_histogram).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_are_served() {
+    let served: BTreeSet<String> =
+        documented().iter().filter_map(|row| row.split(' ').next().map(str::to_owned)).collect();
+    for (file, text) in [
+        ("thinly-rules.yaml", include_str!("../../../deploy/monitoring/thinly-rules.yaml")),
+        (
+            "thinly-rules-test.yaml",
+            include_str!("../../../deploy/monitoring/thinly-rules-test.yaml"),
+        ),
+        ("thinly-dashboard.json", include_str!("../../../deploy/monitoring/thinly-dashboard.json")),
+    ] {
+        let asked = named_in(text);
+        assert!(asked.len() > 10, "{file}: {asked:?}");
+        let unknown: Vec<_> = asked.difference(&served).collect();
+        assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+    }
+}
+
+#[test]
+fn every_alert_is_tried() {
+    let names = |text: &str, before: &str| -> BTreeSet<String> {
+        let parts = text.split(before).skip(1);
+        parts.map(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).collect()).collect()
+    };
+    let rules = include_str!("../../../deploy/monitoring/thinly-rules.yaml");
+    let tests = include_str!("../../../deploy/monitoring/thinly-rules-test.yaml");
+    let alerts = names(rules, "- alert: ");
+    assert!(alerts.len() > 15);
+    let untried: Vec<_> = alerts.iter().filter(|alert| !tests.contains(alert.as_str())).collect();
+    assert!(untried.is_empty(), "no test names {untried:?}");
+}
