@@ -5,7 +5,7 @@ use std::ops::Index;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use thinly_guest::agent::IN_GUEST;
 
 use crate::command::sh;
@@ -81,7 +81,13 @@ impl Disks {
         let file = self.file(self.devices.len());
         let file = file.display();
         let device = sh(&format!("losetup --find --show --sector-size {block_bytes} {file}"))?;
-        self.devices.push(device.into());
+        let device = PathBuf::from(device);
+        let name = device.file_name().context("a disk without a name")?;
+        let queue = Path::new("/sys/class/block").join(name).join("queue");
+        self.devices.push(device);
+        // A kernel that was told otherwise keeps to it for everybody who gets this device later.
+        let discards = fs::read_to_string(queue.join("discard_max_bytes"))?;
+        ensure!(discards.trim() != "0", "somebody left {} without discards", queue.display());
         Ok(&self[self.devices.len() - 1])
     }
 

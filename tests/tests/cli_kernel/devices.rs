@@ -92,7 +92,7 @@ fn what_somebody_uses_even_by_force() {
         refuse(&disks[0], &disks[3], force, Exit::InUse, &["swap"]);
     }
     drop(mount);
-    sh(&format!("swapoff {}; dmsetup remove {above}", disks[3].display())).unwrap();
+    sh(&format!("swapoff {}; dmsetup remove --retry {above}", disks[3].display())).unwrap();
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn what_carries_something() {
         ("mkfs.xfs -q DISK", "XFS"),
         ("mkfs.btrfs -q DISK", "Btrfs"),
         ("mkswap DISK", "swap"),
-        ("pvcreate --quiet DISK", "LVM"),
+        // Of this disk alone: it would open what neighbours are about to remove.
+        ("pvcreate --quiet --devices DISK DISK", "LVM"),
         ("echo 'label: gpt' | sfdisk --quiet DISK", "GPT"),
         (r"printf 'label: dos\n,,\n' | sfdisk --quiet --no-reread --no-tell-kernel DISK", "DOS"),
         (

@@ -96,7 +96,7 @@ fn a_pool_with_half_its_devices_waits_for_the_others() {
     let volume = format!("{name}/web");
     json(&["volume", "create", &volume, "--size", "1G"]);
     json(&["pool", "close", &name]);
-    sh(&format!("dmsetup remove {name}")).unwrap();
+    sh(&format!("dmsetup remove --retry {name}")).unwrap();
 
     let before = ends_of(&[&disks[0], &disks[1]]);
     refused(&["pool", "open", &name], Exit::Damaged, &[&name, "missing", "attach"]);

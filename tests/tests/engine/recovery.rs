@@ -214,7 +214,7 @@ fn a_crash_between_announcement_and_swap_is_no_foreign_pool() -> Result<()> {
 #[test]
 fn a_pool_that_is_half_closed_can_be_destroyed() -> Result<()> {
     let bed = Bed::new(&[1 << 30])?;
-    sh(&format!("dmsetup remove --noudevsync {}", bed.names.pool_device))?;
+    sh(&format!("dmsetup remove --retry --noudevsync {}", bed.names.pool_device))?;
     bed.engine.destroy_pool(&bed.pool)?;
     assert!(bed.devices()?.is_empty(), "left {:?}", bed.devices()?);
     assert!(bed.engine.view(&bed.pool).is_err());

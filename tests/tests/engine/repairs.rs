@@ -143,7 +143,7 @@ fn a_repair_that_would_lose_a_volume_asks_first() -> Result<()> {
     // Not by the engine, which would look and know.
     while !bed.devices()?.is_empty() {
         for device in bed.devices()? {
-            let _ = sh(&format!("dmsetup remove {device}"));
+            let _ = sh(&format!("dmsetup remove --retry {device}"));
         }
     }
     demand_check(&shaky, &bed.disks[0])?;

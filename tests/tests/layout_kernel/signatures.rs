@@ -31,7 +31,8 @@ fn md_superblocks_of_every_version() {
 fn physical_volumes() {
     let Some(mut bench) = Bench::new() else { return };
     let disk = bench.disk();
-    run("pvcreate", &["-q", "-y", word(&disk)]);
+    // Of this disk alone: it would open what neighbours are about to remove.
+    run("pvcreate", &["-q", "-y", "--devices", word(&disk), word(&disk)]);
     assert_eq!(names(&disk), ["LVM2 physical volume"]);
 }
 
@@ -43,7 +44,7 @@ fn snapshot_stores() {
     let table = format!("0 {sectors} snapshot {} {} P 8", word(&origin), word(&store));
     let name = "layout-test-snapshot";
     let create = ["dmsetup", "create", "--noudevsync", name, "--table", &table];
-    bench.run_with_undo(&create, &["dmsetup", "remove", "--noudevsync", name]);
+    bench.run_with_undo(&create, &["dmsetup", "remove", "--retry", "--noudevsync", name]);
     bench.undo_last();
     assert_eq!(names(&store), ["dm-snapshot store"]);
 }
