@@ -49,8 +49,9 @@ fn write_pages(console: Console<'_>, root: Command, directory: &Path) -> Result<
 }
 
 fn with_subcommands(command: Command) -> Vec<Command> {
-    let mut all: Vec<Command> =
-        command.get_subcommands().cloned().flat_map(with_subcommands).collect();
+    // What only the program itself calls has no page.
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut all: Vec<Command> = shown.cloned().flat_map(with_subcommands).collect();
     all.insert(0, command);
     all
 }
