@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::op::Op;
+use super::volume::Volume;
 use super::worker::Worker;
 use crate::power_cut::model::CHUNK_BYTES;
 
@@ -65,9 +66,9 @@ impl Worker {
             }
             63..66 => Op::Rename { from: self.any()?, to: self.name("r") },
             66..75 => {
-                let name = self.any()?;
-                let volume = self.volumes.get(&name).filter(|volume| volume.device.is_none())?;
-                let writable = !volume.is_snapshot() && self.chance.below(8) > 0;
+                let name = self.of_inactive()?;
+                let is_snapshot = self.volumes.get(&name)?.is_snapshot();
+                let writable = !is_snapshot && self.chance.below(8) > 0;
                 Op::Activate { name, writable }
             }
             75..79 => Op::Deactivate { name: self.of_active(false)? },
@@ -81,15 +82,20 @@ impl Worker {
         Some(Action::Change(op))
     }
 
+    fn any_that(&mut self, fits: impl Fn(&Volume) -> bool) -> Option<String> {
+        let names: Vec<&String> =
+            self.volumes.iter().filter(|it| fits(it.1)).map(|it| it.0).collect();
+        self.chance.pick(&names).map(|name| (*name).clone())
+    }
+
     fn of_active(&mut self, is_writable: bool) -> Option<String> {
-        let name = self.any()?;
-        let (_, writable) = self.volumes.get(&name)?.device.as_ref()?;
-        (*writable || !is_writable).then_some(name)
+        self.any_that(|volume| {
+            volume.device.as_ref().is_some_and(|(_, writable)| *writable || !is_writable)
+        })
     }
 
     fn of_inactive(&mut self) -> Option<String> {
-        let name = self.any()?;
-        self.volumes.get(&name)?.device.is_none().then_some(name)
+        self.any_that(|volume| volume.device.is_none())
     }
 
     /// A snapshot and its origin, if the one can be put in the place of the other.
@@ -144,10 +150,8 @@ impl Worker {
     }
 
     fn some_look(&mut self) -> Option<Action> {
-        let names: Vec<&String> =
-            self.volumes.iter().filter(|it| it.1.is_snapshot()).map(|it| it.0).collect();
-        let to = (*self.chance.pick(&names)?).clone();
-        let from = (*self.chance.pick(&names)?).clone();
+        let to = self.any_that(Volume::is_snapshot)?;
+        let from = self.any_that(Volume::is_snapshot)?;
         Some(match self.chance.below(4) {
             0 => {
                 self.volumes.get(&to).filter(|volume| volume.device.is_none())?;

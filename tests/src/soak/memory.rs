@@ -14,7 +14,7 @@ const SAMPLES_MIN: usize = 9;
 const MARGIN_PERCENT: u64 = 10;
 const MARGIN_KIB: u64 = 4 << 10;
 /// A thread of the resident may have a file open for a moment.
-const FD_TRIES: u32 = 50;
+const FD_TRIES: u32 = 20;
 
 /// A process, and what it held over time.
 #[derive(Debug)]
@@ -98,5 +98,16 @@ mod tests {
         watched((0..30).map(|at| 10_000 + at * 100).collect()).judge().unwrap();
         let error = watched((0..30).map(|at| 10_000 + at * 400).collect()).judge().unwrap_err();
         assert!(error.to_string().contains("memory grows"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_stays_open_is_seen() {
+        let mut watched = Watched::new("this test", std::process::id());
+        watched.count_files(true).unwrap();
+        watched.count_files(true).unwrap();
+        let kept = fs::File::open("/dev/null").unwrap();
+        let error = watched.count_files(true).unwrap_err();
+        assert!(error.to_string().contains("/dev/null"), "{error}");
+        drop(kept);
     }
 }
