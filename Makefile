@@ -27,6 +27,8 @@ DISKS ?= 10G 10G
 STEPS ?= 900
 SEED ?= 1
 OPENS ?= 60
+# `make soak`: how long; SEED as above.
+MINUTES ?= 30
 # Where `make bench-accounting` puts its images, up to 1 GiB at a time; a fresh directory when empty.
 SCRATCH ?=
 # A part of a kernel test's name.
@@ -36,7 +38,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-kernel deb fuzz fuzz-long powercut crash soak mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-kernel deb fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -112,7 +114,11 @@ crash: deps runner build ## every proof that nothing is lost, leaked or frozen: 
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
 		tools/crash/run.sh
 
-soak: deps runner build ## random histories and a busy pool, judged by thin-provisioning-tools: hours
+soak: deps runner build ## everything a pool can do, at once and with faults; MINUTES=30 SEED=1
+	@$(GUEST) run --log --timeout $$(($(MINUTES) * 60 + 900)) $(PROGRAMS) --cargo-tests thinly-tests -- \
+		'RUST_BACKTRACE=0 THINLY_SOAK_MINUTES=$(MINUTES) THINLY_SOAK_SEED=$(SEED) soak --nocapture'
+
+histories: deps runner build ## random histories and a busy pool, judged by thin-provisioning-tools: hours
 	@for part in histories diffs; do \
 		THINLY_SOAK=full $(GUEST) test --package thinly-tests $(PROGRAMS) --timeout 14400 --filter "engine $$part"; \
 	done

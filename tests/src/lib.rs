@@ -14,6 +14,7 @@ mod feature;
 mod leftovers;
 pub mod log_writes;
 pub mod power_cut;
+pub mod soak;
 mod superblock;
 
 pub use command::sh;
@@ -22,7 +23,7 @@ pub use feature::{KernelVersion, is_unsupported};
 pub use superblock::demand_check;
 pub use thinly_guest::kernel_log::KernelLog;
 
-/// Whether random tests are to go on for hours (`make soak`).
+/// Whether random tests are to go on for hours (`make histories`).
 pub fn is_soak() -> bool {
     std::env::var("THINLY_SOAK").is_ok_and(|size| size == "full")
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::check_again::look_again;
 use super::error::PoolError;
 use super::located::{Located, linear_segments};
 use super::metadata_view::read_metadata;
@@ -126,7 +127,8 @@ pub(super) fn check(
             let metadata = check_held(view.source, view.superblock, total, &mut |done| {
                 progress(done, guess.max(done));
             })?;
-            let catalogue = compare(view.source, view.superblock, view.catalogue, &metadata)?;
+            let found = compare(view.source, view.superblock, view.catalogue, &metadata)?;
+            let catalogue = look_again(located, view.source, found)?;
             Ok(PoolCheck { metadata, catalogue })
         });
     }

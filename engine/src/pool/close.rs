@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use super::claim::claim;
+use super::claim::{claim, forget_holder};
 use super::error::PoolError;
 use super::handle::Pool;
 use super::kernel::node_of;
@@ -49,6 +49,7 @@ pub(super) fn close(dm: &Arc<dyn Dm>, located: &Located) -> Result<(), PoolError
         remove(&*dm, name)?;
     }
     // The claim goes last: until here nobody else could attach.
+    forget_holder(located.uuid());
     drop(journal);
     remove(&*dm, &names.journal)
 }
@@ -78,6 +79,9 @@ pub(super) fn take_down(dm: &dyn Dm, located: &Located) -> Result<(), PoolError>
     }
     for name in [&names.pool_device, &names.data, &names.metadata, &names.spare] {
         remove(dm, name)?;
+    }
+    if claimed.is_some() {
+        forget_holder(located.uuid());
     }
     drop(claimed);
     remove(dm, &names.journal)

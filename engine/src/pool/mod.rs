@@ -9,6 +9,7 @@ mod activate;
 mod backup;
 mod capacity;
 mod check;
+mod check_again;
 mod claim;
 mod close;
 mod copy_metadata;

@@ -7,7 +7,7 @@ use super::model::{CHUNK_BYTES, ModelVolume};
 const SECTOR_BYTES: usize = 512;
 
 /// The bytes of a write; `offset` is where it goes in its volume.
-pub(super) fn pattern(number: u64, offset: u64, length: u64) -> Result<Vec<u8>> {
+pub(crate) fn pattern(number: u64, offset: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(length)?);
     let sector_bytes = u64::try_from(SECTOR_BYTES)?;
     for sector in offset / sector_bytes..(offset + length) / sector_bytes {
@@ -25,7 +25,7 @@ fn sector_of(number: u64, sector: u64) -> Vec<u8> {
 
 /// Compares a piece of a volume, in whole chunks, with what it may hold. Sectors are judged one by
 /// one: a write that was not acknowledged may be there in part.
-pub(super) fn check(volume: &ModelVolume, offset: u64, bytes: &[u8]) -> Result<()> {
+pub(crate) fn check(volume: &ModelVolume, offset: u64, bytes: &[u8]) -> Result<()> {
     let chunk_bytes = usize::try_from(CHUNK_BYTES)?;
     for (chunk, bytes) in (offset / CHUNK_BYTES..).zip(bytes.chunks(chunk_bytes)) {
         let numbers = volume.numbers(chunk);

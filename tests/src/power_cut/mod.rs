@@ -10,11 +10,11 @@
 //! What must be there is what the model in `model.rs` says that was shown the marks.
 
 mod closed_pool;
-mod content;
+pub(crate) mod content;
 mod evacuation;
-mod generator;
+pub(crate) mod generator;
 mod judge;
-mod model;
+pub(crate) mod model;
 mod op;
 mod opened;
 mod performer;

@@ -5,22 +5,22 @@ use std::collections::BTreeMap;
 use super::op::Op;
 
 /// The unit of writes.
-pub(super) const CHUNK_BYTES: u64 = 4096;
+pub(crate) const CHUNK_BYTES: u64 = 4096;
 
 /// A volume or snapshot as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct ModelVolume {
+pub(crate) struct ModelVolume {
     /// Its virtual size in bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Which one it is, whatever its name.
-    pub(super) identity: u64,
+    pub(crate) identity: u64,
     /// The identity of its origin, for a snapshot.
-    pub(super) origin: Option<u64>,
+    pub(crate) origin: Option<u64>,
     /// Whether it has a device, and whether that may be written.
-    pub(super) access: Option<bool>,
+    pub(crate) access: Option<bool>,
     /// The numbers of the patterns that each chunk may hold, the latest one last; 0 is zeros. A
     /// chunk that is not here holds zeros.
-    pub(super) chunks: BTreeMap<u64, Vec<u64>>,
+    pub(crate) chunks: BTreeMap<u64, Vec<u64>>,
 }
 
 /// The pool as it must be.
@@ -42,21 +42,21 @@ pub(super) struct Model {
 }
 
 impl ModelVolume {
-    fn put(&mut self, offset: u64, length: u64, number: u64) {
+    pub(crate) fn put(&mut self, offset: u64, length: u64, number: u64) {
         for chunk in offset / CHUNK_BYTES..(offset + length) / CHUNK_BYTES {
             self.chunks.entry(chunk).or_insert_with(|| vec![0]).push(number);
         }
     }
 
     /// Everything that was written is durable.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for numbers in self.chunks.values_mut() {
             numbers.drain(..numbers.len().saturating_sub(1));
         }
     }
 
     /// What may be in a chunk.
-    pub(super) fn numbers(&self, chunk: u64) -> &[u64] {
+    pub(crate) fn numbers(&self, chunk: u64) -> &[u64] {
         self.chunks.get(&chunk).map_or(&[0], Vec::as_slice)
     }
 }

@@ -56,6 +56,8 @@ fn a_pool_from_creation_to_destruction() -> Result<()> {
     assert_eq!((view.volume_count, view.snapshot_count), (1, 1));
     bed.engine.close_pool(&bed.pool)?;
     assert_eq!(bed.engine.view(&bed.pool)?.state, PoolState::Closed);
+    let note = format!("/run/thinly/{}.writer", view.uuid);
+    assert!(!Path::new(&note).exists(), "a closed pool is said to have a writer");
     assert_eq!(bed.engine.volumes(&bed.pool)?.len(), 2);
     let pool = bed.engine.open_pool(&bed.pool, &[])?;
     assert!(pool.findings().is_empty(), "{:?}", pool.findings());
