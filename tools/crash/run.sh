@@ -33,7 +33,7 @@ prove journal cargo test --package thinly-engine --lib journal::
 prove power-cuts "$here/../powercut/run.sh"
 # shellcheck disable=SC2086 # PROGRAMS is a list of options.
 prove kills-and-io-errors "$GUEST" run --log --timeout 1500 $PROGRAMS --cargo-tests thinly-tests -- \
-    'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors::'
+    'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors:: reaping_many::'
 prove resets "$here/resets.sh"
 for proof in chaos reboots; do
     # shellcheck disable=SC2086
