@@ -145,9 +145,6 @@ impl Streams {
         } else {
             ensure!(is_given_up, "it did not go on");
         }
-        // Whatever happened here, it is nobody else's.
-        assert_holds(&pool, "one", &ONE)?;
-        assert_holds(&pool, "two", &TWO)?;
         pool.release()?;
         Ok(end)
     }
@@ -188,13 +185,18 @@ fn a_kill_at_any_call_of_a_receiver_leaves_a_stream_that_goes_on() -> Result<()>
         for call in picked(&calls, 37) {
             ready()?;
             turn += 1;
-            let end = streams.kill(snapshot, call, turn % 3 == 0);
+            let end = streams.kill(snapshot, call, turn % 2 == 0);
             let end = end.with_context(|| format!("{snapshot}, killed at {call:?}"))?;
             killed += usize::from(end == End::Killed);
             streams.forget(all)?;
         }
     }
     ensure!(killed > 0, "nothing was killed");
+    // Whatever happened, what was sent is as it was.
+    let pool = streams.bed.attach()?;
+    assert_holds(&pool, "one", &ONE)?;
+    assert_holds(&pool, "two", &TWO)?;
+    pool.release()?;
     println!(
         "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
     );
