@@ -13,12 +13,13 @@ pub use crate::journal::fuzz::journal;
 pub use crate::layout::fuzz::label;
 pub use crate::metadata::fuzz::metadata_block;
 pub use crate::pool::fuzz::backup;
+pub use crate::stream::fuzz::stream;
 
 /// A target's body.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target, by the name of its directory in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("backup", backup),
     ("checkpoint", checkpoint),
     ("dm_status", dm_status),
@@ -27,6 +28,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("label", label),
     ("metadata_block", metadata_block),
     ("record", record),
+    ("stream", stream),
 ];
 
 /// Cuts an input into pieces, each behind its length in two bytes; the last may be short.

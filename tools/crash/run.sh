@@ -32,8 +32,8 @@ prove enumeration env THINLY_ENUMERATION=full \
 prove journal cargo test --package thinly-engine --lib journal::
 prove power-cuts "$here/../powercut/run.sh"
 # shellcheck disable=SC2086 # PROGRAMS is a list of options.
-prove kills-and-io-errors "$GUEST" run --log --timeout 1500 $PROGRAMS --cargo-tests thinly-tests -- \
-    'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors::'
+prove kills-and-io-errors "$GUEST" run --log --timeout 2700 $PROGRAMS --cargo-tests thinly-tests -- \
+    'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors:: reaping_many::'
 prove resets "$here/resets.sh"
 for proof in chaos reboots; do
     # shellcheck disable=SC2086

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use thinly_engine::block_device::DeviceError;
 use thinly_engine::catalogue::ObjectId;
 use thinly_engine::dm::DmError;
 use thinly_engine::monitor::MonitorError;
@@ -215,6 +216,14 @@ pub enum Failure {
     /// A stream cannot be read on.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The pool ran full under a stream.
+    #[error(
+        "pool {pool} has no block left for the rest of the stream; give it more (`thinly pool grow {pool}`) or delete volumes or snapshots, and go on then"
+    )]
+    FullMidStream {
+        /// The pool.
+        pool: String,
+    },
     /// A frame of a stream is not what it says.
     #[error(
         "the data at offset {offset} of the volume does not decompress to what the stream says"
@@ -258,6 +267,7 @@ impl Failure {
             | Self::NotSendable(_)
             | Self::Dm(_) => Exit::Refused,
             Self::Step { exit, .. } => *exit,
+            Self::FullMidStream { .. } => Exit::NoSpace,
             Self::StreamOutput(source) if source.kind() == io::ErrorKind::StorageFull => {
                 Exit::NoSpace
             }
@@ -278,6 +288,13 @@ impl Failure {
                 _ => Exit::Internal,
             },
         }
+    }
+
+    /// Whether a write found no block left in its pool.
+    pub(crate) fn is_out_of_blocks(&self) -> bool {
+        let Self::Engine(error) = self else { return false };
+        let PoolError::Device(DeviceError::Io { source, .. }) = &**error else { return false };
+        source.kind() == io::ErrorKind::StorageFull
     }
 
     /// Whether another process is the pool's writer, and nothing was done for that reason.

@@ -163,7 +163,10 @@ impl<R: Read> Receiver<'_, R> {
         if ended.is_err() && flushed.is_ok() {
             let _ = self.note();
         }
-        ended.and_then(|totals| flushed.map(|()| totals))
+        ended.and_then(|totals| flushed.map(|()| totals)).map_err(|failure| {
+            let pool = self.path.pool.clone();
+            if failure.is_out_of_blocks() { Failure::FullMidStream { pool } } else { failure }
+        })
     }
 
     fn apply(

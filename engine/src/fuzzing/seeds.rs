@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{TARGETS, Target};
-use crate::{catalogue, dm, journal, layout, metadata, pool};
+use crate::{catalogue, dm, journal, layout, metadata, pool, stream};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
@@ -69,6 +69,7 @@ fn seeds_are_written_by_request() {
         ("label", layout::fuzz::seeds()),
         ("metadata_block", metadata::fuzz::seeds()),
         ("record", catalogue::fuzz::record_seeds()),
+        ("stream", stream::fuzz::seeds()),
     ];
     for (target, seeds) in seeds {
         fs::create_dir_all(corpus(target)).unwrap();

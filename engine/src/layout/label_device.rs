@@ -42,6 +42,16 @@ pub fn read_labels(device: &BlockDevice) -> Result<LabelRead, DeviceError> {
 
 /// Writes both copies, each durable before this returns; refuses a label of another length.
 pub fn write_labels(device: &BlockDevice, label: &Label) -> Result<(), LayoutError> {
+    write_label_copy(device, label, LabelCopy::Tail)?;
+    write_label_copy(device, label, LabelCopy::Head)
+}
+
+/// Writes one copy, durably.
+pub fn write_label_copy(
+    device: &BlockDevice,
+    label: &Label,
+    copy: LabelCopy,
+) -> Result<(), LayoutError> {
     let tail = label.tail_offset().filter(|_| label.device_bytes <= device.size());
     let Some(tail) = tail else {
         return Err(LayoutError::DeviceShrunk {
@@ -50,11 +60,12 @@ pub fn write_labels(device: &BlockDevice, label: &Label) -> Result<(), LayoutErr
             has: device.size(),
         });
     };
-    for (copy, offset) in [(LabelCopy::Tail, tail), (LabelCopy::Head, LABEL_HEAD_OFFSET)] {
-        let block = encode(label, copy)?;
-        device.write_at(offset, &AlignedBuffer::padded(&block, LABEL_BYTES))?;
-    }
-    Ok(())
+    let offset = match copy {
+        LabelCopy::Head => LABEL_HEAD_OFFSET,
+        LabelCopy::Tail => tail,
+    };
+    let block = encode(label, copy)?;
+    Ok(device.write_at(offset, &AlignedBuffer::padded(&block, LABEL_BYTES))?)
 }
 
 /// Zeroes every copy that the device carries, whole or torn; other bytes stay.

@@ -53,7 +53,7 @@ pub use filesystem::{FilesystemFacts, filesystem_of};
 pub use found_pool::{FoundDevice, FoundPool, ScanProblem};
 pub use growth::{Growth, GrowthRequest, plan_growth};
 pub use label::{JournalPlacement, Label, LabelState, POOL_NAME_BYTES_MAX};
-pub use label_device::{read_labels, wipe_labels, write_labels};
+pub use label_device::{read_labels, wipe_labels, write_label_copy, write_labels};
 pub use label_format::{LABEL_BYTES, LABEL_HEAD_OFFSET, LABEL_SEGMENTS_MAX, LabelCopy};
 pub use label_read::{LabelDamage, LabelRead};
 pub(crate) use mounts::parse_mountinfo;

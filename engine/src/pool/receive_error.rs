@@ -86,7 +86,7 @@ pub enum ReceiveError {
     },
     /// The pool has no block left.
     #[error(
-        "pool {pool} is full: not even one block of a stream would fit; delete volumes or snapshots, and receive then"
+        "pool {pool} is full: not even one block of a stream would fit; give it more (`thinly pool grow {pool}`) or delete volumes or snapshots, and receive then"
     )]
     Full {
         /// The pool.

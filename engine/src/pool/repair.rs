@@ -22,7 +22,10 @@ use crate::aligned::AlignedBuffer;
 use crate::block_device::{Access, BlockDevice};
 use crate::catalogue::{Catalogue, Record, ThinState, VolumeName};
 use crate::dm::Dm;
-use crate::layout::{Label, LabelState, Role, Segment, read_labels, write_labels};
+use crate::layout::{
+    FoundDevice, Label, LabelCopy, LabelState, Role, Segment, read_labels, write_label_copy,
+    write_labels,
+};
 use crate::metadata::{
     DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
     set_transaction_id,
@@ -205,8 +208,8 @@ pub(super) fn rebuild_and_swap(
     Ok(rebuilt)
 }
 
-/// Rewrites labels that place a role elsewhere than the catalogue does. A crash among them leaves some as they were:
-/// the next open goes on.
+/// Rewrites labels that place a role elsewhere than the catalogue does, or of which a crash left one copy behind the
+/// other. A crash among them leaves some as they were: the next open goes on.
 pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<(), PoolError> {
     for found in &located.found.devices {
         let device = found.label.device_uuid;
@@ -222,6 +225,8 @@ pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<()
         }
         let joined = found.label.state == LabelState::Joining;
         if expected == labelled && !joined {
+            // The copy that counts is right: a disk that does not take the other one is no reason to stay closed.
+            let _ = found.torn.as_ref().map(|(copy, _)| mend_copy(found, *copy));
             continue;
         }
         let disk = BlockDevice::open(&found.path, Access::ReadWrite)?;
@@ -231,6 +236,15 @@ pub(super) fn mend_labels(located: &Located, catalogue: &Catalogue) -> Result<()
         write_labels(&disk, &Label { segments: expected, state, ..current })?;
     }
     Ok(())
+}
+
+/// Writes one copy of a label as the other one is now. Not both: it is the only one there is.
+fn mend_copy(found: &FoundDevice, copy: LabelCopy) -> Result<(), PoolError> {
+    let disk = BlockDevice::open(&found.path, Access::ReadWrite)?;
+    match read_labels(&disk)?.label() {
+        Some(label) => Ok(write_label_copy(&disk, label, copy)?),
+        None => Ok(()),
+    }
 }
 
 #[expect(

@@ -63,7 +63,7 @@ impl FrameHead {
     /// checksum fits.
     pub(super) fn decode(bytes: &[u8; FRAME_BYTES], chain: u32) -> Result<(Self, u32), BadFrame> {
         let mut fields = Fields::new(bytes);
-        let [kind, encoding, _, _] = fields.array();
+        let [kind, encoding, spare @ ..] = fields.array::<4>();
         let (offset, length) = (fields.u64(), fields.u64());
         let [payload_bytes, payload_crc, sum] = std::array::from_fn(|_| fields.u32());
         if crc(chain, &bytes[..28]) != sum {
@@ -80,6 +80,9 @@ impl FrameHead {
             1 => Encoding::Zstd,
             _ => return Err(BadFrame::Unknown),
         };
+        if spare != [0; 2] {
+            return Err(BadFrame::Unknown);
+        }
         Ok((Self { kind, encoding, offset, length, payload_bytes, payload_crc }, sum))
     }
 }

@@ -113,6 +113,9 @@ impl StreamHeader {
         if flags & !INCREMENTAL != 0 {
             return Err(nonsense("it has flags that this release does not know"));
         }
+        if (flags & INCREMENTAL != 0) == base.is_nil() {
+            return Err(nonsense("whether it is a difference and what it is one to disagree"));
+        }
         if start > virtual_bytes {
             return Err(nonsense("it begins behind the snapshot's end"));
         }

@@ -14,6 +14,8 @@ mod reader;
 mod token;
 mod writer;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! Which operations are recorded: each kind in a fixed order first, then as chance has it.
 
+mod streams;
+
 use super::model::{CHUNK_BYTES, Model, ModelVolume};
 use super::op::{Mark, Op};
 
@@ -132,6 +134,7 @@ impl Generator {
         ops.push(Op::Beside {
             ops: vec![self.write("base", 0, 16 << 10, true), Op::Grow { by: 2 * MIB }],
         });
+        ops.extend(self.streams());
         ops.push(Op::Close);
         ops
     }
@@ -169,8 +172,9 @@ impl Generator {
         let names: Vec<&String> = model.volumes.keys().collect();
         let any = (*self.chance.pick(&names).unwrap_or(&&String::new())).clone();
         let has_room = model.volumes.len() < VOLUMES_MAX;
-        let volume = model.volumes.get(&any);
-        match self.chance.below(100) {
+        // Whatever would use one that is in the middle of a stream is refused.
+        let volume = model.volumes.get(&any).filter(|volume| volume.half.is_none());
+        match self.chance.below(112) {
             0..10 if has_room => {
                 Some(Op::Create { name: self.name("v"), size: (1 + self.chance.below(4)) * MIB })
             }
@@ -182,7 +186,7 @@ impl Generator {
             45..55 if has_room => {
                 volume.map(|_| Op::Snapshot { origin: any.clone(), name: self.name("s") })
             }
-            55..59 if model.volumes.len() + 4 <= VOLUMES_MAX => self.some_group(&names),
+            55..59 if model.volumes.len() + 4 <= VOLUMES_MAX => self.some_group(model),
             59..63 if has_room => volume.map(|volume| {
                 let size = (volume.size + self.chance.below(2) * MIB).min(SIZE_MAX);
                 Op::Clone { source: any.clone(), name: self.name("c"), size }
@@ -195,7 +199,8 @@ impl Generator {
             77..82 => volume
                 .filter(|volume| volume.access.is_some())
                 .map(|_| Op::Deactivate { name: any.clone() }),
-            82..90 => volume.map(|_| Op::Delete { name: any.clone() }),
+            82..90 => model.volumes.get(&any).map(|_| Op::Delete { name: any.clone() }),
+            100..112 => self.some_stream(model),
             90..92 => self.some_discard(model),
             92 if model.growths < GROWTHS_MAX => Some(Op::Grow { by: MIB }),
             92..96 => Some(Op::Reap),
@@ -230,7 +235,10 @@ impl Generator {
         Some(Op::Discard { name: name.clone(), offset, length: BLOCK_BYTES })
     }
 
-    fn some_group(&mut self, names: &[&String]) -> Option<Op> {
+    fn some_group(&mut self, model: &Model) -> Option<Op> {
+        let usable = model.volumes.iter().filter(|(_, volume)| volume.half.is_none());
+        let names: Vec<&String> = usable.map(|(name, _)| name).collect();
+        let names = &names;
         let (first, second) = (*self.chance.pick(names)?, *self.chance.pick(names)?);
         if first == second {
             return None;
@@ -275,7 +283,7 @@ mod tests {
         let mut generator = Generator::new(1);
         let fixed = generator.every_kind("p");
         let kinds: BTreeSet<String> = fixed.iter().map(kind).collect();
-        assert_eq!(kinds.len(), 20, "{kinds:?}");
+        assert_eq!(kinds.len(), 23, "{kinds:?}");
         let mut model = fixed.iter().fold(Model::default(), |model, op| model.after(op));
         let mut by_chance = BTreeSet::from([kind(&fixed[0])]);
         for _ in 0..2000 {

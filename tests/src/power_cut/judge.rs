@@ -17,6 +17,7 @@ use super::model::{CHUNK_BYTES, Model, ModelVolume};
 use super::replay::{Part, Replay, spread};
 use super::report::{Fault, Report};
 use super::state::State;
+use super::stream::match_half;
 use super::{DATA_BYTES, DISK_BYTES};
 use crate::command::sh;
 use crate::log_writes::{DiskImage, WriteLog};
@@ -227,6 +228,7 @@ fn match_model(
         let due = &model.volumes[name];
         let size = volume.size.get();
         ensure!(size == due.size, "{name} has {size} bytes, not {}", due.size);
+        match_half(catalogue, volume, due.half.as_ref())?;
         ensure!(volume.is_snapshot() == due.origin.is_some(), "{name} is of another kind");
         check(volume, due).with_context(|| format!("the content of {name}"))?;
     }

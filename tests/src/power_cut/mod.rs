@@ -22,6 +22,7 @@ mod recorder;
 mod replay;
 mod report;
 mod state;
+mod stream;
 
 pub use evacuation::evacuate_and_cut;
 pub use judge::{Effort, judge_all};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::op::Op;
+use super::stream::Half;
 
 /// The unit of writes.
 pub(crate) const CHUNK_BYTES: u64 = 4096;
@@ -21,6 +22,12 @@ pub(crate) struct ModelVolume {
     /// The numbers of the patterns that each chunk may hold, the latest one last; 0 is zeros. A
     /// chunk that is not here holds zeros.
     pub(crate) chunks: BTreeMap<u64, Vec<u64>>,
+    /// The stream that it is in the middle of.
+    pub(crate) half: Option<Half>,
+    /// The source of the snapshot that arrived last, and its identity here.
+    pub(crate) arrived: Option<(u64, u64)>,
+    /// Whether it was written to since.
+    pub(crate) is_changed: bool,
 }
 
 /// The pool as it must be.
@@ -43,6 +50,7 @@ pub(super) struct Model {
 
 impl ModelVolume {
     pub(crate) fn put(&mut self, offset: u64, length: u64, number: u64) {
+        self.is_changed = true;
         for chunk in offset / CHUNK_BYTES..(offset + length) / CHUNK_BYTES {
             self.chunks.entry(chunk).or_insert_with(|| vec![0]).push(number);
         }
@@ -74,6 +82,15 @@ impl Model {
             Op::Discard { name, offset, length } => {
                 model.put(name, *offset, *length, 0);
                 vec![model]
+            }
+            // The volume grows after the record that the stream begins.
+            Op::BeginReceive { name, .. } => {
+                let after = self.after(op);
+                let mut begun = after.clone();
+                if let Some(volume) = self.volumes.get(name) {
+                    begun.change(name, |begun| begun.size = volume.size);
+                }
+                vec![model, begun, after]
             }
             // Any of them may be there without the others.
             Op::Beside { ops } => ops.iter().fold(vec![model], |models, op| {
@@ -119,8 +136,12 @@ impl Model {
                 model.insert(name, copy);
             }
             Op::Rollback { name, to } => {
-                let chunks = model.frozen(to).chunks;
-                model.change(name, |volume| volume.chunks = chunks);
+                let (chunks, to) = (model.frozen(to).chunks, model.identity_of(to));
+                model.change(name, |volume| {
+                    volume.chunks = chunks;
+                    volume.half = None;
+                    volume.is_changed = volume.arrived.map(|(_, identity)| identity) != to;
+                });
                 model.is_reaped = false;
             }
             Op::Resize { name, size } => model.change(name, |volume| volume.size = *size),
@@ -145,11 +166,49 @@ impl Model {
                 model.volumes.values_mut().for_each(|volume| volume.access = None);
             }
             Op::Open => model.is_open = true,
+            Op::BeginReceive { .. } | Op::NoteReceived { .. } | Op::FinishReceive { .. } => {
+                model.receive(op);
+            }
             Op::Beside { ops } => {
                 model = ops.iter().fold(model, |model, op| model.after(op));
             }
         }
         model
+    }
+
+    /// A step of a stream that was taken.
+    fn receive(&mut self, op: &Op) {
+        match op {
+            Op::BeginReceive { name, size, stream, resume } => {
+                if stream.base.is_none() && !resume {
+                    self.insert(name, ModelVolume { size: *size, ..ModelVolume::default() });
+                }
+                self.change(name, |volume| {
+                    let begun = || Half { stream: stream.clone(), durable: 0 };
+                    volume.half.get_or_insert_with(begun);
+                    volume.size = volume.size.max(*size);
+                    volume.access = Some(true);
+                });
+            }
+            Op::NoteReceived { name, durable, .. } => self.change(name, |volume| {
+                volume.settle();
+                if let Some(half) = &mut volume.half {
+                    half.durable = half.durable.max(*durable);
+                }
+            }),
+            Op::FinishReceive { name, source, snapshot } => {
+                self.change(name, |volume| {
+                    volume.settle();
+                    (volume.access, volume.half) = (None, None);
+                });
+                self.snapshot(name, snapshot);
+                let arrived = self.identity_of(snapshot).map(|identity| (*source, identity));
+                self.change(name, |volume| {
+                    (volume.arrived, volume.is_changed) = (arrived, false);
+                });
+            }
+            _ => {}
+        }
     }
 
     fn put(&mut self, name: &str, offset: u64, length: u64, number: u64) {
@@ -168,8 +227,12 @@ impl Model {
         self.volumes.insert(name.to_owned(), volume);
     }
 
+    fn identity_of(&self, name: &str) -> Option<u64> {
+        self.volumes.get(name).map(|volume| volume.identity)
+    }
+
     fn snapshot(&mut self, origin: &str, name: &str) {
-        let identity = self.volumes.get(origin).map(|volume| volume.identity);
+        let identity = self.identity_of(origin);
         let snapshot = ModelVolume { origin: identity, ..self.frozen(origin) };
         self.insert(name, snapshot);
     }
@@ -179,12 +242,13 @@ impl Model {
     fn frozen(&self, name: &str) -> ModelVolume {
         let mut copy = self.volumes.get(name).cloned().unwrap_or_default();
         copy.settle();
-        ModelVolume { origin: None, access: None, ..copy }
+        ModelVolume { size: copy.size, chunks: copy.chunks, ..ModelVolume::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::Stream;
     use super::*;
 
     fn after(ops: &[Op]) -> Model {
@@ -245,5 +309,34 @@ mod tests {
         let model = after(&[create(), write(1, true), snapshot(), write(2, true), resize, back]);
         assert_eq!(model.volumes["v"].numbers(1), [1]);
         assert_eq!(model.volumes["v"].size, 2 << 20);
+    }
+
+    #[test]
+    fn a_stream_is_noted_when_it_is_there_and_ends_with_its_snapshot() {
+        let stream = Stream { source: 7, base: None, snapshot: "v@7".to_owned() };
+        let begin = |size, resume| {
+            let (name, stream) = ("v".to_owned(), stream.clone());
+            Op::BeginReceive { name, size, stream, resume }
+        };
+        let note = Op::NoteReceived { name: "v".to_owned(), source: 7, durable: 8192 };
+        let half = after(&[begin(1 << 20, false), write(1, false)]);
+        assert_eq!(half.volumes["v"].numbers(1), [0, 1]);
+        let [before, noted] = &half.during(&note)[..] else { panic!() };
+        let durable = |model: &Model| model.volumes["v"].half.as_ref().unwrap().durable;
+        assert_eq!((durable(before), before.volumes["v"].numbers(1)), (0, &[0, 1][..]));
+        assert_eq!((durable(noted), noted.volumes["v"].numbers(1)), (8192, &[1][..]));
+        // A stream that goes on keeps its note; the volume may be longer first, or not yet.
+        let sizes = noted.during(&begin(2 << 20, true));
+        let sizes: Vec<u64> = sizes.iter().map(|model| model.volumes["v"].size).collect();
+        assert_eq!(sizes, [1 << 20, 1 << 20, 2 << 20]);
+        let (name, snapshot) = ("v".to_owned(), "v@7".to_owned());
+        let whole = noted.after(&Op::FinishReceive { name, source: 7, snapshot });
+        let (volume, copy) = (&whole.volumes["v"], &whole.volumes["v@7"]);
+        assert_eq!((volume.half.as_ref(), volume.access, volume.is_changed), (None, None, false));
+        assert_eq!(
+            (volume.arrived, copy.origin),
+            (Some((7, copy.identity)), Some(volume.identity))
+        );
+        assert!(whole.after(&write(2, true)).volumes["v"].is_changed);
     }
 }

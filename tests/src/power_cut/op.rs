@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::stream::Stream;
+
 /// What fits into a block of 512 bytes beside the entry's own numbers and a closing zero.
 const MARK_BYTES_MAX: usize = 512 - 32 - 1;
 
@@ -47,6 +49,12 @@ pub(super) enum Op {
     Close,
     /// Bring it back.
     Open,
+    /// Make a volume ready for a stream, or for the rest of one: its device is there, as after an activation.
+    BeginReceive { name: String, size: u64, stream: Stream, resume: bool },
+    /// Flush, and note how far the stream came.
+    NoteReceived { name: String, source: u64, durable: u64 },
+    /// Flush, and end the stream with its snapshot.
+    FinishReceive { name: String, source: u64, snapshot: String },
     /// Several at once, each from a thread of its own, on different volumes.
     Beside { ops: Vec<Op> },
 }
@@ -61,11 +69,14 @@ impl Op {
             | Self::Discard { name, .. }
             | Self::Resize { name, .. }
             | Self::Deactivate { name }
+            | Self::NoteReceived { name, .. }
             | Self::Delete { name } => vec![name],
             Self::Snapshot { origin: first, name: second }
             | Self::Clone { source: first, name: second, .. }
             | Self::Rollback { name: first, to: second }
-            | Self::Rename { from: first, to: second } => vec![first, second],
+            | Self::Rename { from: first, to: second }
+            | Self::BeginReceive { name: first, stream: Stream { snapshot: second, .. }, .. }
+            | Self::FinishReceive { name: first, snapshot: second, .. } => vec![first, second],
             Self::Group { members, .. } => {
                 members.iter().flat_map(|(origin, name)| [origin.as_str(), name.as_str()]).collect()
             }

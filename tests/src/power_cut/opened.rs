@@ -24,6 +24,7 @@ use super::model::{Model, ModelVolume};
 use super::replay::{Part, Replay, spread};
 use super::report::{Fault, Report};
 use super::state::State;
+use super::stream::{end_or_give_up, go_on, incoming_of};
 use crate::command::sh;
 use crate::disks::Disks;
 use crate::log_writes::{DiskImage, WriteLog};
@@ -113,6 +114,9 @@ fn judge_open(pool: &Pool, allowed: &[Model], report: &mut Report) -> Result<(),
     }
     let catalogue = pool.catalogue();
     let nodes: BTreeMap<String, PathBuf> = at_once(&catalogue, |volume| {
+        if let Some(incoming) = incoming_of(&catalogue, volume) {
+            return Ok((volume.name.to_string(), go_on(pool, volume, incoming)?.device));
+        }
         let access =
             if volume.is_snapshot() { VolumeAccess::ReadOnly } else { VolumeAccess::ReadWrite };
         let node = pool.activate(&volume.name, access)?.device.context("no device")?;
@@ -122,6 +126,7 @@ fn judge_open(pool: &Pool, allowed: &[Model], report: &mut Report) -> Result<(),
         content_of(&nodes[volume.name.as_str()], volume, model)
     })?;
     let _: Vec<_> = at_once(&catalogue, |volume| Ok(pool.deactivate(&volume.name)?))?;
+    end_or_give_up(pool, &catalogue)?;
     let reaped = pool.reap(&mut |_| {})?;
     if reaped.waiting > 0 {
         return Err(Fault::Leaked(anyhow!("{} deleted ones are not freed", reaped.waiting)));

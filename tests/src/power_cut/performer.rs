@@ -17,6 +17,7 @@ use thinly_engine::units::{BlockSize, Bytes};
 use super::DATA_BYTES;
 use super::content::pattern;
 use super::op::Op;
+use super::stream::{begin, identity};
 
 /// The engine, and the pool while it has a writer.
 pub(super) struct Performer {
@@ -149,6 +150,17 @@ fn perform_open(pool: &Pool, op: &Op) -> Result<()> {
         Op::Reap => {
             let report = pool.reap(&mut |_| {})?;
             ensure!(report.waiting == 0, "{} deleted ones wait", report.waiting);
+        }
+        Op::BeginReceive { name, size, stream, resume } => {
+            begin(pool, (name, *size), stream, *resume)?;
+        }
+        Op::NoteReceived { name, source, durable } => {
+            device(pool, name)?.sync_data()?;
+            pool.note_received(&volume(name)?, identity(*source), Bytes::new(*durable))?;
+        }
+        Op::FinishReceive { name, source, .. } => {
+            device(pool, name)?.sync_data()?;
+            pool.finish_receive(&volume(name)?, identity(*source))?;
         }
         Op::Beside { ops } => perform_beside(pool, ops)?,
         other => anyhow::bail!("{other:?} is no operation on an open pool"),

@@ -443,3 +443,48 @@ fn streams_go_through_pools_that_somebody_holds() {
     resident.wait().unwrap();
     pair.assert_same("mon");
 }
+
+#[test]
+fn a_pool_that_runs_full_in_the_middle_takes_the_rest_when_it_has_grown() {
+    let pair = Pair::new(&[("mon", 13 << 10, 1024)]);
+    let (file, whole) = pair.send("mon", &[]);
+    // Room for eight of the thirteen MiB that come, and a disk to grow on.
+    let disks = Disks::new(&[gib(1)]).unwrap();
+    let to = TestPool { name: pool_name("small"), disks };
+    let disk = to.disks[0].to_str().unwrap();
+    let sizes = ["--block-size", "64K", "--data-size", "17M"];
+    json(&[&["pool", "create", &to.name, disk, "--raw"][..], &sizes].concat());
+    // Without this the kernel holds the write for a minute before it says no.
+    json(&["pool", "set", &to.name, "--on-full", "error"]);
+    within(&to, |pool| {
+        pool.create_volume(&name("keep"), Bytes::new(mib(16))).unwrap();
+        change(pool, "keep", |file| file.write_all_at(&noise(5, mib(9)), 0).unwrap());
+    });
+    let path = to.path("web");
+    let receive = ["receive", &path, "--in", file.to_str().unwrap(), "--json"];
+    let output = thinly(&receive);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(Exit::NoSpace.code().into()), "{told}");
+    for word in ["no block left", &to.name, "pool grow", "keeps what came", "--token"] {
+        assert!(told.contains(word), "no {word:?} in {told}");
+    }
+    let pair = Pair { to, ..pair };
+    let to = &pair.to.name;
+    assert_eq!(json(&["volume", "show", &path])["state"], "receiving");
+    let token = json(&["receive", &path, "--token"]);
+    let durable = token["durable_bytes"].as_u64().unwrap();
+    assert!(durable > mib(1) && durable < mib(14), "{token}");
+    let (rest, sent) = pair.send("mon", &["--resume", token["token"].as_str().unwrap()]);
+    assert_eq!(sent["start_bytes"], durable);
+    assert!(sent["data_bytes"].as_u64() < whole["data_bytes"].as_u64());
+    // Nothing is there of the snapshot, and nothing goes on without room.
+    assert_eq!(pair.names(), ["keep", "web"]);
+    let resume = ["receive", &path, "--in", rest.to_str().unwrap(), "--resume"];
+    refused_in_json(&resume, Exit::NoSpace, &["is full", to]);
+    json(&["pool", "grow", to, "--by", "16M"]);
+    pair.receive(&rest, &["--resume"]);
+    pair.assert_same("mon");
+    assert!(content(&pair.to, "keep")[..9 << 20] == noise(5, mib(9)));
+    let view = json(&["pool", "show", to]);
+    assert_eq!((view["health"].as_str(), view["clean"].as_bool()), (Some("rw"), Some(true)));
+}

@@ -1,6 +1,7 @@
 //! Devices that leave a pool that is used: whatever was written is there, whatever cuts it off.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -90,6 +91,57 @@ fn one_of_three_disks_leaves_under_a_writer_whichever_it_is() -> Result<()> {
         pool.release()?;
         bed.engine.destroy_pool(&bed.pool)?;
     }
+    Ok(())
+}
+
+/// Writes at random blocks and reads all of them back, over and over: what fio finds must be what it wrote there last.
+#[expect(clippy::disallowed_methods, reason = "fio is the witness")]
+fn fio(device: &Path) -> Result<Child> {
+    let line = "--name=w --rw=randwrite --bs=4k --size=8m --loops=2 --direct=1 --ioengine=libaio --iodepth=16 \
+                --verify_backlog=64 --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_dump=0";
+    let mut fio = Command::new("fio");
+    fio.args(line.split_whitespace()).arg(format!("--filename={}", device.display()));
+    Ok(fio.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+}
+
+#[test]
+fn fio_finds_what_it_wrote_while_one_disk_after_the_other_leaves() -> Result<()> {
+    let bed = three(mib(20))?;
+    let pool = bed.attach()?;
+    let web = active(&pool, "web", mib(8))?;
+    // All of it has its place before it moves.
+    fill(&web, mib(0), mib(8), 0x44)?;
+    let mut fio = fio(&web)?;
+    let mut moved = 0;
+    for disk in bed.disks.paths().iter().cycle() {
+        moved += evacuate(&pool, disk)?.moved.get();
+        if fio.try_wait()?.is_some() {
+            break;
+        }
+        let devices = vec![disk.clone()];
+        let join = GrowPool {
+            devices,
+            by: Some(Bytes::ZERO),
+            raw: true,
+            force: true,
+            ..GrowPool::default()
+        };
+        pool.grow(&join)?;
+    }
+    let done = fio.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(
+        done.status.success(),
+        "fio: {}\n{said}{}",
+        done.status,
+        String::from_utf8_lossy(&done.stdout)
+    );
+    ensure!(moved >= mib_bytes(20), "only {moved} bytes moved meanwhile");
+    bed.assert_nothing_suspended()?;
+    println!("{moved} bytes moved");
+    pool.release()?;
+    bed.engine.check(&bed.pool, &mut |_, _| {})?;
+    bed.engine.destroy_pool(&bed.pool)?;
     Ok(())
 }
 

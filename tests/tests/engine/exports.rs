@@ -7,7 +7,7 @@ use thinly_engine::layout::{Label, LabelState, read_labels, write_labels};
 use thinly_engine::pool::{ExitClass, ImportPool, PoolError, PoolState, RepairRequest};
 use thinly_tests::mib as mib_bytes;
 
-use crate::kills::{CALLS_MAX, End, attempt_of, stride};
+use crate::kills::strace::{End, attempt, calls_of, picked, run};
 use crate::support::{Bed, activate, active, fill, holds, mib, new_pool_name};
 
 /// A closed pool on three disks, with data.
@@ -28,6 +28,34 @@ impl Bed {
     fn names_uuid(&self) -> Result<String> {
         let label = self.label(0)?;
         Ok(label.pool_uuid.to_string())
+    }
+
+    /// One exported label is enough for nobody to open the pool; gives the state that is shown.
+    fn assert_nobodys(&self) -> Result<PoolState> {
+        self.assert_nothing_suspended()?;
+        let uuid = self.names_uuid()?;
+        if self.has_exported_label()? {
+            let opened = self.engine.open_pool(&uuid, &[]);
+            ensure!(matches!(opened, Err(PoolError::Exported { .. })), "{opened:?}");
+        }
+        let view = self.engine.view(&uuid)?;
+        let known = [PoolState::Open, PoolState::Closed, PoolState::Exported];
+        ensure!(known.contains(&view.state), "{view:?}");
+        Ok(view.state)
+    }
+
+    /// The pool is this machine's, of that name everywhere, and whole.
+    fn assert_called(&self, name: &str) -> Result<()> {
+        let uuid = self.names_uuid()?;
+        let pool = match self.engine.attach(&uuid) {
+            Err(PoolError::NotOpen { .. }) => self.engine.open_pool(&uuid, &[])?,
+            attached => attached?,
+        };
+        let view = pool.view()?;
+        ensure!(pool.identity().name.as_str() == name && view.name.as_str() == name, "{view:?}");
+        ensure!(view.problems.is_empty(), "{view:?}");
+        ensure!(holds(&activate(&pool, "web")?, mib(0), mib(8), 0x11)?, "data is lost");
+        Ok(pool.release()?)
     }
 
     fn has_exported_label(&self) -> Result<bool> {
@@ -125,55 +153,34 @@ fn a_pool_is_imported_whole_or_not_at_all() -> Result<()> {
 fn a_kill_at_any_call_of_export_and_import_is_made_up_for_by_asking_again() -> Result<()> {
     let bed = three()?;
     let uuid = bed.names_uuid()?;
-    let mut killed = 0;
+    let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let names = [new_pool_name(), new_pool_name()];
-    for calls in ["pwrite64", "ioctl"] {
-        let mut is_whole = [false; 2];
-        for call in (1..CALLS_MAX).step_by(stride(if calls == "ioctl" { 41 } else { 3 })) {
-            let name = &names[call / 2 % 2];
-            let words = [
-                vec!["pool", "export", &*uuid],
-                vec!["pool", "import", &*uuid, "--name", name.as_str()],
-            ];
-            for (part, words) in words.iter().enumerate() {
-                let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-                let end = attempt_of(calls, &words, call)?;
-                killed += usize::from(end == End::Killed);
-                is_whole[part] |= end == End::Answered;
-                bed.assert_nothing_suspended()?;
-                let view = bed.engine.view(&uuid)?;
-                if bed.has_exported_label()? {
-                    let opened = bed.engine.open_pool(&uuid, &[]);
-                    ensure!(matches!(opened, Err(PoolError::Exported { .. })), "{opened:?}");
-                }
-                if part == 0 {
-                    ensure!(end == End::Killed || view.state == PoolState::Exported, "{view:?}");
-                    ensure!(
-                        view.state != PoolState::Incomplete && view.state != PoolState::Damaged
-                    );
-                    bed.engine.export_pool(&uuid)?;
-                } else {
-                    ensure!(end == End::Killed || view.state == PoolState::Open, "{view:?}");
-                    if view.state == PoolState::Exported {
-                        bed.engine.import_pool(&uuid, &rename(name)?)?;
-                    }
-                }
-            }
-            let pool = match bed.engine.attach(&uuid) {
-                Err(PoolError::NotOpen { .. }) => bed.engine.open_pool(&uuid, &[])?,
-                attached => attached.with_context(|| format!("{calls} {call}"))?,
-            };
-            ensure!(pool.identity().name.as_str() == name, "{calls} {call}: {:?}", pool.identity());
-            let view = pool.view()?;
-            ensure!(view.problems.is_empty() && view.name.as_str() == name, "{view:?}");
-            ensure!(holds(&activate(&pool, "web")?, mib(0), mib(8), 0x11)?, "{calls} {call}");
-            pool.release()?;
-            if is_whole == [true; 2] {
-                break;
-            }
-        }
-        ensure!(is_whole == [true; 2], "{calls} never ended");
+    let export = own(&["pool", "export", &uuid]);
+    let import = |name: &str| own(&["pool", "import", &uuid, "--name", name]);
+    let (exporting, importing) = (calls_of(&export)?, calls_of(&import(&names[0]))?);
+    let mut killed = 0;
+    for (count, call) in picked(&exporting, 11).enumerate() {
+        let end = attempt(&export, call)?;
+        killed += usize::from(end == End::Killed);
+        let state = bed.assert_nobodys()?;
+        ensure!(end == End::Killed || state == PoolState::Exported, "{call:?}: {state:?}");
+        run(&export).with_context(|| format!("{call:?}: not again"))?;
+        run(&import(&names[count % 2]))?;
+        bed.assert_called(&names[count % 2])?;
     }
+    for (count, call) in picked(&importing, 17).enumerate() {
+        run(&export)?;
+        let name = &names[count % 2];
+        let end = attempt(&import(name), call)?;
+        killed += usize::from(end == End::Killed);
+        let state = bed.assert_nobodys()?;
+        ensure!(end == End::Killed || state == PoolState::Open, "{call:?}: {state:?}");
+        if state == PoolState::Exported {
+            run(&import(name)).with_context(|| format!("{call:?}: not again"))?;
+        }
+        bed.assert_called(name)?;
+    }
+    ensure!(killed > 1, "{killed} were killed");
     println!(
         "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
     );

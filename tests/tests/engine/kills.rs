@@ -4,28 +4,20 @@
 //! strace sends the signal, so that what is killed is the program as it is shipped, with no fault point compiled in,
 //! and no place can be forgotten. What lies between two such calls leaves nothing behind.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+mod receive;
+pub(crate) mod strace;
 
-use anyhow::{Context, Result, bail, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
 use thinly_engine::pool::{Pool, PoolError, VolumeState};
 use thinly_tests::{Disks, sh};
 
+use self::strace::{Call, End, attempt, calls_of, picked, run, stride};
 use crate::support::{Bed, activate, active, fill, gib, holds, mib, name, new_pool_name};
 
-/// The calls that change a device, the kernel's device-mapper or a name in the file system.
-const EFFECTS: &str = "ioctl,pwrite64,pwritev,write,fallocate,fsync,fdatasync,unlink,unlinkat,symlink,symlinkat,\
-                       rename,renameat,renameat2,mkdir,mkdirat,rmdir";
-/// More calls than any operation makes.
-pub(crate) const CALLS_MAX: usize = 1000;
-
-/// How one attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Killed,
-    Answered,
-}
+/// More calls of a kind than an evacuation makes.
+const CALLS_MAX: usize = 1000;
 
 /// What all attempts together came to.
 #[derive(Debug, Default)]
@@ -33,35 +25,6 @@ struct Tally {
     operations: usize,
     killed: usize,
     acknowledged: usize,
-}
-
-/// Every how many calls one is killed: each in the long run, some in the short one.
-pub(crate) fn stride(short: usize) -> usize {
-    if std::env::var("THINLY_CRASH").is_ok_and(|size| size == "full") { 1 } else { short }
-}
-
-/// Runs the program until it ends or is about to make its `call`-th call of one of those.
-fn attempt(arguments: &[String], call: usize) -> Result<End> {
-    attempt_of(EFFECTS, arguments, call)
-}
-
-/// The same for some of the calls: strace counts each kind by itself, so the kind that is made most often hides the
-/// others.
-#[expect(clippy::disallowed_methods, reason = "the test kills the program that it tests")]
-pub(crate) fn attempt_of(calls: &str, arguments: &[String], call: usize) -> Result<End> {
-    let inject = format!("inject={calls}:signal=KILL:when={call}");
-    let output = Command::new("strace")
-        .args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={calls}")])
-        .args(["-e", &inject, "thinly"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
-    if output.status.signal() == Some(9) || output.status.code() == Some(137) {
-        return Ok(End::Killed);
-    }
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{arguments:?}, call {call}: {}: {told}", output.status);
-    Ok(End::Answered)
 }
 
 /// A pool with a volume for each operation, and one that must never change.
@@ -167,19 +130,6 @@ impl Scene {
         Ok(volumes.iter().map(line).collect())
     }
 
-    /// What the next one to come along does, and what must hold then.
-    fn recover(&self) -> Result<()> {
-        let pool = match self.bed.engine.attach(&self.bed.pool) {
-            Err(PoolError::NotOpen { .. }) => self.bed.open()?,
-            other => other?,
-        };
-        ensure!(pool.view()?.orphans.is_empty(), "orphans: {:?}", pool.findings());
-        pool.reap(&mut |_| {})?;
-        pool.release()?;
-        self.bed.assert_nothing_suspended()?;
-        self.bed.assert_ids_are_named()
-    }
-
     fn undo(&self, operation: &Operation) -> Result<()> {
         let pool = self.bed.attach()?;
         (operation.undo)(&pool)?;
@@ -187,34 +137,31 @@ impl Scene {
         Ok(pool.release()?)
     }
 
-    /// Kills the operation at every call, and lets it end at last.
+    /// Lets the operation end, and then kills it at every call.
     fn sweep(&self, operation: &Operation, tally: &mut Tally) -> Result<()> {
         let arguments = self.arguments(operation.arguments);
         let before = self.listing()?;
-        ensure!(attempt(&arguments, CALLS_MAX)? == End::Answered);
+        let calls = calls_of(&arguments)?;
         let after = self.listing()?;
         self.undo(operation)?;
         ensure!(self.listing()? == before, "{arguments:?} is not undone: {:?}", self.listing()?);
-        for call in (1..CALLS_MAX).step_by(stride(31)) {
+        for call in picked(&calls, 11) {
             let end = attempt(&arguments, call)?;
-            self.recover().with_context(|| format!("{arguments:?}, killed at call {call}"))?;
+            recover(&self.bed).with_context(|| format!("{arguments:?}, killed at {call:?}"))?;
             let found = self.listing()?;
             let is_done = found == after;
             let is_not_begun = as_seen(&found) == as_seen(&before);
-            ensure!(is_done || is_not_begun, "{arguments:?}, call {call}: {found:?}");
+            ensure!(is_done || is_not_begun, "{arguments:?}, {call:?}: {found:?}");
             ensure!(is_done || end == End::Killed, "{arguments:?} was answered and is not there");
             ensure!(holds(&self.keeper, mib(3), mib(1), 0x77)?, "{arguments:?} lost data");
             tally.killed += usize::from(end == End::Killed);
             if found != before {
                 self.undo(operation)?;
             }
-            if end == End::Answered {
-                tally.operations += 1;
-                tally.acknowledged += 1;
-                return Ok(());
-            }
         }
-        bail!("{arguments:?} never ends");
+        tally.operations += 1;
+        tally.acknowledged += 1;
+        Ok(())
     }
 
     /// Metadata that Debian's tool finds sound, and no byte changed in what nobody wrote to.
@@ -235,6 +182,19 @@ impl Scene {
     }
 }
 
+/// What the next one to come along does, and what must hold then.
+fn recover(bed: &Bed) -> Result<()> {
+    let pool = match bed.engine.attach(&bed.pool) {
+        Err(PoolError::NotOpen { .. }) => bed.open()?,
+        other => other?,
+    };
+    ensure!(pool.view()?.orphans.is_empty(), "orphans: {:?}", pool.findings());
+    pool.reap(&mut |_| {})?;
+    pool.release()?;
+    bed.assert_nothing_suspended()?;
+    bed.assert_ids_are_named()
+}
+
 /// Without a device a blank volume is the same to its user, whether it has its thin id already or not.
 fn as_seen(listing: &[String]) -> Vec<String> {
     let (pending, inactive) = (VolumeState::Pending, VolumeState::Inactive);
@@ -250,6 +210,7 @@ fn a_kill_at_any_call_leaves_an_operation_done_or_not_begun() -> Result<()> {
         scene.sweep(operation, &mut tally)?;
     }
     scene.judge()?;
+    ensure!(tally.killed > OPERATIONS.len(), "{tally:?}");
     println!(
         "proof kills: operations={} killed={} acknowledged={} lost=0 leaked=0 suspended=0",
         tally.operations, tally.killed, tally.acknowledged
@@ -265,22 +226,27 @@ fn a_kill_at_any_call_of_open_and_close_is_made_up_for_by_the_next() -> Result<(
     let mut killed = 0;
     for verb in ["close", "open"] {
         let arguments = scene.arguments(&["pool", verb, "@"]);
-        for call in (1..CALLS_MAX).step_by(stride(11)) {
+        let ready = || -> Result<()> {
             if verb == "open" {
                 scene.bed.engine.close_pool(&pool)?;
             }
+            Ok(())
+        };
+        ready()?;
+        let calls = calls_of(&arguments)?;
+        recover(&scene.bed)?;
+        for call in picked(&calls, 7) {
+            ready()?;
             let end = attempt(&arguments, call)?;
-            scene.recover().with_context(|| format!("pool {verb}, killed at call {call}"))?;
+            recover(&scene.bed).with_context(|| format!("pool {verb}, killed at {call:?}"))?;
             let volumes = scene.bed.engine.volumes(&pool)?;
-            ensure!(volumes.len() == 8, "pool {verb}, call {call}: {volumes:?}");
+            ensure!(volumes.len() == 8, "pool {verb}, {call:?}: {volumes:?}");
             ensure!(volumes.iter().all(|volume| volume.state != VolumeState::Lost));
-            if end == End::Answered {
-                break;
-            }
-            killed += 1;
+            killed += usize::from(end == End::Killed);
         }
     }
     scene.judge()?;
+    ensure!(killed > 1, "{killed} were killed");
     println!(
         "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
     );
@@ -294,34 +260,44 @@ fn a_kill_at_any_call_of_creating_and_destroying_is_made_up_for_by_asking_again(
     let engine = thinly_engine::pool::Engine::new()?;
     let disk = disks[0].display().to_string();
     let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (mut killed, mut call) = (0, 1);
-    loop {
+    let create_of = |pool: &str| own(&["pool", "create", pool, &disk, "--raw", "--force"]);
+    let destroy_of = |pool: &str| own(&["pool", "destroy", pool, "--yes"]);
+    let pool = new_pool_name();
+    let (creates, destroys) = (calls_of(&create_of(&pool))?, calls_of(&destroy_of(&pool))?);
+    let creates: Vec<&Call> = picked(&creates, 23).collect();
+    let destroys: Vec<&Call> = picked(&destroys, 23).collect();
+    let mut killed = 0;
+    for turn in 0..creates.len().max(destroys.len()) {
         let pool = new_pool_name();
-        let create = own(&["pool", "create", &pool, &disk, "--raw", "--force"]);
-        let made = attempt(&create, call)?;
+        let (create, destroy) = (create_of(&pool), destroy_of(&pool));
+        let (call, unmaking) = (creates.get(turn).copied(), destroys.get(turn).copied());
+        let made = attempt_or_run(&create, call)?;
         if made == End::Killed {
             // Killed early there is nothing to force; killed late the pool is there.
-            let again = attempt(&create, CALLS_MAX);
-            ensure!(again.is_ok() || engine.attach(&pool).is_ok(), "call {call}: {again:?}");
+            let again = run(&create);
+            ensure!(again.is_ok() || engine.attach(&pool).is_ok(), "{call:?}: {again:?}");
         }
-        let destroy = own(&["pool", "destroy", &pool, "--yes"]);
-        let unmade = attempt(&destroy, call)?;
+        let unmade = attempt_or_run(&destroy, unmaking)?;
         if unmade == End::Killed && engine.view(&pool).is_ok() {
-            engine.destroy_pool(&pool).with_context(|| format!("destroy, call {call}"))?;
+            engine.destroy_pool(&pool).with_context(|| format!("destroy, {unmaking:?}"))?;
         }
         let left =
             sh(&format!("wipefs --noheadings {disk}; ls /sys/block/$(basename {disk})/holders"))?;
-        ensure!(left.is_empty(), "call {call} leaves {left}");
-        if (made, unmade) == (End::Answered, End::Answered) {
-            break;
-        }
+        ensure!(left.is_empty(), "{call:?}, {unmaking:?} leave {left}");
         killed += usize::from(made == End::Killed) + usize::from(unmade == End::Killed);
-        call += stride(19);
     }
+    ensure!(killed > 1, "{killed} were killed");
     println!(
         "proof kills: operations=2 killed={killed} acknowledged=2 lost=0 leaked=0 suspended=0"
     );
     Ok(())
+}
+
+fn attempt_or_run(arguments: &[String], call: Option<&Call>) -> Result<End> {
+    match call {
+        Some(call) => attempt(arguments, call),
+        None => run(arguments).map(|()| End::Answered),
+    }
 }
 
 /// Growing, by a device that joins: killed anywhere the pool is as long as it was or as it is to be, its data is there,
@@ -337,35 +313,37 @@ fn a_kill_at_any_call_of_a_growth_leaves_it_done_or_not_begun() -> Result<()> {
         let usage = bed.usage()?;
         Ok(usage.total_data_blocks.get() * (128 << 10))
     };
-    let mut killed = 0;
-    for call in (1..CALLS_MAX).step_by(stride(17)) {
+    let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let grow_by = |bed: &mut Bed| -> Result<Vec<String>> {
         let disk = bed.disks.add(64 << 20, 512)?.display().to_string();
-        let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let grow = own(&["pool", "grow", &bed.pool, &disk, "--by", "16M", "--raw", "--force"]);
+        Ok(own(&["pool", "grow", &bed.pool, &disk, "--by", "16M", "--raw", "--force"]))
+    };
+    let mut killed = 0;
+    let calls = calls_of(&grow_by(&mut bed)?)?;
+    for call in picked(&calls, 19) {
+        let grow = grow_by(&mut bed)?;
         let (before, members) = (total(&bed)?, bed.engine.view(&bed.pool)?.devices.len());
         let end = attempt(&grow, call)?;
-        let pool = bed.attach().with_context(|| format!("killed at call {call}"))?;
+        let pool = bed.attach().with_context(|| format!("killed at {call:?}"))?;
         bed.assert_nothing_suspended()?;
         let (after, now) = (total(&bed)?, pool.view()?.devices.len());
         let is_done = (after, now) == (before + (16 << 20), members + 1);
         let is_not_begun = (after, now) == (before, members);
-        ensure!(is_done || is_not_begun, "call {call}: {before} {after}, {members} {now}");
+        ensure!(is_done || is_not_begun, "{call:?}: {before} {after}, {members} {now}");
         ensure!(is_done || end == End::Killed, "answered and not done");
-        ensure!(holds(&keeper, mib(0), mib(32), 0x77)?, "call {call} lost data");
+        ensure!(holds(&keeper, mib(0), mib(32), 0x77)?, "{call:?} lost data");
         pool.release()?;
         if is_not_begun {
-            ensure!(attempt(&grow, CALLS_MAX)? == End::Answered, "call {call}: not again");
+            run(&grow).with_context(|| format!("{call:?}: not again"))?;
         }
-        if end == End::Answered {
-            break;
-        }
-        killed += 1;
+        killed += usize::from(end == End::Killed);
     }
     bed.engine.close_pool(&bed.pool)?;
     let pool = bed.open()?;
     ensure!(pool.view()?.problems.is_empty(), "{:?}", pool.view()?.problems);
     ensure!(holds(&activate(&pool, "keeper")?, mib(0), mib(32), 0x77)?);
     pool.release()?;
+    ensure!(killed > 1, "{killed} were killed");
     println!(
         "proof kills: operations=1 killed={killed} acknowledged=1 lost=0 leaked=0 suspended=0"
     );
@@ -397,9 +375,9 @@ fn a_kill_at_any_call_of_an_evacuation_leaves_every_extent_in_one_place() -> Res
         }
         let [leaving, joining] = [&from, &to].map(|path| path.display().to_string());
         let join = own(&["pool", "grow", &bed.pool, &joining, "--by", "0", "--raw", "--force"]);
-        ensure!(attempt(&join, CALLS_MAX)? == End::Answered, "call {call}: does not join");
+        run(&join).with_context(|| format!("call {call}: does not join"))?;
         let evacuate = own(&["pool", "evacuate", &bed.pool, &leaving]);
-        let end = attempt_of(calls, &evacuate, call)?;
+        let end = attempt(&evacuate, &Call { kind: calls.to_owned(), number: call })?;
         // What is written after the cut is what may come to lie in a place that counts no more.
         let byte = u8::try_from(call % 250)? + 1;
         let pool = bed.attach().with_context(|| format!("killed at call {call}"))?;
@@ -410,7 +388,7 @@ fn a_kill_at_any_call_of_an_evacuation_leaves_every_extent_in_one_place() -> Res
         let goes_on = is_member(&pool);
         pool.release()?;
         if goes_on {
-            ensure!(attempt(&evacuate, CALLS_MAX)? == End::Answered, "call {call}: not again");
+            run(&evacuate).with_context(|| format!("call {call}: not again"))?;
         }
         ensure!(holds(&keeper, mib(0), mib(12), 0x77)?, "call {call} lost data");
         ensure!(holds(&keeper, mib(12), mib(4), byte)?, "call {call} lost what came later");
@@ -428,6 +406,7 @@ fn a_kill_at_any_call_of_an_evacuation_leaves_every_extent_in_one_place() -> Res
     ensure!(pool.view()?.problems.is_empty(), "{:?}", pool.view()?.problems);
     ensure!(holds(&activate(&pool, "keeper")?, mib(0), mib(12), 0x77)?);
     pool.release()?;
+    ensure!(killed > 1, "{killed} were killed");
     println!(
         "proof kills: operations=1 killed={killed} acknowledged=1 lost=0 leaked=0 suspended=0"
     );

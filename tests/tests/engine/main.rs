@@ -26,6 +26,7 @@ mod metadata_limits;
 mod provisions;
 mod read_only_views;
 mod reaping;
+mod reaping_many;
 mod recovery;
 mod refusals;
 mod repairs;

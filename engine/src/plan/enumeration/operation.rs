@@ -52,12 +52,14 @@ pub(super) enum Kind {
     Delete,
     DeleteSnapshot,
     Reap,
+    /// A difference onto B, from its begin to its snapshot.
+    Receive,
     /// The end of a handle: not one of the pairs, for it takes the handle with it.
     Release,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Create,
         Self::ActivatePending,
         Self::Activate,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Delete,
         Self::DeleteSnapshot,
         Self::Reap,
+        Self::Receive,
     ];
 
     /// The volumes that it locks, as `Pool::lock_one` and `Pool::lock_all` do.
@@ -81,7 +84,7 @@ impl Kind {
         match self {
             Self::Create | Self::Reap | Self::Release => &[],
             Self::ActivatePending | Self::SnapshotPending => &[PENDING],
-            Self::Activate | Self::SnapshotInactive | Self::Rename => &[B],
+            Self::Activate | Self::SnapshotInactive | Self::Rename | Self::Receive => &[B],
             Self::Deactivate | Self::SnapshotActive | Self::Resize | Self::Delete => &[A],
             Self::SnapshotGroup => &[A, C],
             Self::Clone | Self::DeleteSnapshot => &[SNAPSHOT],
@@ -104,7 +107,7 @@ impl Kind {
         match self {
             Self::Create => Some(Operation::Create),
             Self::ActivatePending => Some(Operation::Allocate),
-            Self::Activate => Some(Operation::Activate),
+            Self::Activate | Self::Receive => Some(Operation::Activate),
             Self::Deactivate => Some(Operation::Deactivate),
             Self::SnapshotPending => Some(Operation::SnapshotInactive),
             Self::Rollback => Some(Operation::Rollback),
@@ -130,6 +133,11 @@ impl Kind {
                 both && catalogue.provision(made(slot, 9)).is_some()
             }
             Self::Clone => ready(made(slot, 0)) && catalogue.provision(made(slot, 0)).is_some(),
+            // Another stream may have come after it.
+            Self::Receive => {
+                let last = catalogue.received(B).and_then(|received| received.last);
+                ready(made(slot, 0)) && last.is_some()
+            }
             Self::SnapshotPending => ready(PENDING) && ready(made(slot, 0)),
             Self::SnapshotInactive | Self::SnapshotActive => ready(made(slot, 0)),
             Self::Rollback => volume(B).is_some_and(|b| b.thin.id() != Some(id(1))),

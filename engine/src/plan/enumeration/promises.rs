@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kernel::Kernel;
-use super::operation::{Kind, made};
+use super::operation::{B, Kind, made};
 use crate::catalogue::{Catalogue, IdAllocator, ThinState};
 use crate::units::ThinId;
 
@@ -53,6 +53,8 @@ pub(super) struct Promises {
     acknowledged: BTreeSet<(u8, Kind)>,
     /// Groups that were begun.
     groups: BTreeSet<u8>,
+    /// Streams that were begun.
+    streams: BTreeSet<u8>,
     /// The medium lost a frame that was durable.
     pub(super) frame_lost: bool,
     /// A repair of the metadata lost this id.
@@ -63,6 +65,9 @@ impl Promises {
     pub(super) fn begin(&mut self, slot: u8, kind: Kind) {
         if kind == Kind::SnapshotGroup {
             self.groups.insert(slot);
+        }
+        if kind == Kind::Receive {
+            self.streams.insert(slot);
         }
     }
 
@@ -132,6 +137,20 @@ impl Promises {
             let both = [0, 1].map(|part| catalogue.volume(made(*slot, part)).is_some());
             let whole = both[0] == both[1];
             ensure(whole, Rule::Broken, || format!("half of the group of {slot} is there"))?;
+        }
+        self.check_streams(catalogue)
+    }
+
+    /// That a snapshot is there, that it arrived, and that nothing is on its way any more is one.
+    fn check_streams(&self, catalogue: &Catalogue) -> Result<(), Violation> {
+        let received = catalogue.received(B);
+        for slot in &self.streams {
+            let is_there = catalogue.volume(made(*slot, 0)).is_some();
+            let has_last = received.is_some_and(|received| received.last.is_some());
+            let incoming = received.and_then(|received| received.incoming.as_ref());
+            let is_half = incoming.is_some_and(|incoming| incoming.source == made(*slot, 8));
+            let whole = !is_there || (has_last && !is_half);
+            ensure(whole, Rule::Broken, || format!("the stream of {slot} is there in part"))?;
         }
         Ok(())
     }

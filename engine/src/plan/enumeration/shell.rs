@@ -11,13 +11,13 @@ use super::run::Run;
 use super::start::volume_name;
 use super::world::World;
 use crate::catalogue::{
-    Content, GroupTag, Provision, ProvisionKey, Record, SnapshotMember, ThinState, Timestamp,
-    VolumeName,
+    Arrived, Content, GroupTag, Incoming, Provision, ProvisionKey, Received, Record,
+    SnapshotMember, ThinState, Timestamp, VolumeName,
 };
 use crate::plan::{
     Access, CloneRequest, Operation, Plan, SnapshotRequest, Step, admit, farewell, operations,
 };
-use crate::units::ThinId;
+use crate::units::{Bytes, ThinId};
 
 /// What an operation does next.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ fn plan(run: &mut Run, world: &mut World) -> Option<Next> {
         (Kind::Reap, _) => return Some(reap(run, world)),
         (Kind::Delete, stage) => return delete(A, stage, world),
         (Kind::DeleteSnapshot, stage) => return delete(SNAPSHOT, stage, world),
+        (Kind::Receive, stage) => return receive(run, stage, world),
         (Kind::SnapshotPending, 0 | 1) | (_, 0) => {}
         _ => return Some(Next::Done),
     }
@@ -65,12 +66,18 @@ fn plan(run: &mut Run, world: &mut World) -> Option<Next> {
             _ if run.kind == Kind::ActivatePending => activate(PENDING, world)?,
             _ => snapshot(&[PENDING], run, world)?,
         },
-        Kind::Activate => activate(B, world)?,
+        Kind::Activate => {
+            refuse_half(world)?;
+            activate(B, world)?
+        }
         Kind::Deactivate => {
             world.volume(A)?;
             world.device_of(A).map_or(Next::Done, |id| Next::Run(operations::deactivate(id)))
         }
-        Kind::SnapshotInactive => snapshot(&[B], run, world)?,
+        Kind::SnapshotInactive => {
+            refuse_half(world)?;
+            snapshot(&[B], run, world)?
+        }
         Kind::SnapshotActive => snapshot(&[A], run, world)?,
         Kind::SnapshotGroup => snapshot(&[A, C], run, world)?,
         Kind::Clone => clone(run, world)?,
@@ -87,7 +94,7 @@ fn plan(run: &mut Run, world: &mut World) -> Option<Next> {
             let (epoch, found) = (world.memory().epoch(), world.kernel.core.transaction_id);
             farewell(epoch, world.kernel.shown_health(), found).map_or(Next::Done, record)
         }
-        Kind::Reap | Kind::Delete | Kind::DeleteSnapshot => Next::Done,
+        Kind::Reap | Kind::Delete | Kind::DeleteSnapshot | Kind::Receive => Next::Done,
     })
 }
 
@@ -197,6 +204,43 @@ fn rollback(run: &mut Run, world: &mut World) -> Option<Next> {
     let source_id = ready_id(SNAPSHOT, world)?;
     let thin_id = run.reserve(world)?;
     Some(Next::Run(operations::rollback(B, SNAPSHOT, source_id, thin_id)))
+}
+
+/// What B is in the middle of.
+fn incoming(world: &World) -> Option<&Incoming> {
+    world.memory().received(B)?.incoming.as_ref()
+}
+
+fn refuse_half(world: &World) -> Option<()> {
+    incoming(world).is_none().then_some(())
+}
+
+/// Begins, is written to, loses its device, and ends with the snapshot.
+fn receive(run: &mut Run, stage: u8, world: &mut World) -> Option<Next> {
+    let source = made(run.slot, 8);
+    let last = world.memory().received(B).and_then(|received| received.last);
+    match stage {
+        0 => {
+            refuse_half(world)?;
+            world.volume(B)?;
+            if world.device_of(B).is_some() {
+                return None;
+            }
+            let name = name_of_made(run.kind, run.slot, 0);
+            refuse_taken(&name, world)?;
+            let incoming = Some(Incoming { source, base: None, name, durable: Bytes::ZERO });
+            Some(record(Record::received(None, B, Received { last, incoming })))
+        }
+        1 => activate(B, world),
+        2 => world.device_of(B).map(|id| Next::Run(operations::deactivate(id))),
+        3 => {
+            incoming(world).filter(|incoming| incoming.source == source)?;
+            let Next::Run(plan) = snapshot(&[B], run, world)? else { return None };
+            let last = Some(Arrived { source, snapshot: made(run.slot, 0) });
+            Some(Next::Run(plan.received(B, Received { last, incoming: None })))
+        }
+        _ => Some(Next::Done),
+    }
 }
 
 fn delete(uuid: Uuid, stage: u8, world: &World) -> Option<Next> {
