@@ -364,9 +364,9 @@ fn a_kill_at_any_call_of_an_evacuation_leaves_every_extent_in_one_place() -> Res
     pool.release()?;
     let own = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut killed = 0;
-    let ioctls = (1..CALLS_MAX).step_by(stride(31)).map(|call| ("ioctl", call));
+    let ioctls = (1..CALLS_MAX).step_by(stride(43)).map(|call| ("ioctl", call));
     // The journal moves first: its copy and the labels are among the first writes.
-    let writes = (1..24).step_by(stride(3)).chain((24..CALLS_MAX).step_by(stride(61)));
+    let writes = (1..24).step_by(stride(4)).chain((24..CALLS_MAX).step_by(stride(97)));
     let writes = writes.map(|call| ("pwrite64", call));
     let mut is_whole = [false; 2];
     for (calls, call) in ioctls.chain(writes) {
