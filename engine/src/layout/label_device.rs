@@ -42,6 +42,12 @@ pub fn read_labels(device: &BlockDevice) -> Result<LabelRead, DeviceError> {
 
 /// Writes both copies, each durable before this returns; refuses a label of another length.
 pub fn write_labels(device: &BlockDevice, label: &Label) -> Result<(), LayoutError> {
+    // The second copy goes first: where it is the only one that counts, the first is made whole before it.
+    if let LabelRead::OneTorn { label: old, copy: LabelCopy::Head, .. } = read_labels(device)?
+        && old.device_uuid == label.device_uuid
+    {
+        write_label_copy(device, &old, LabelCopy::Head)?;
+    }
     write_label_copy(device, label, LabelCopy::Tail)?;
     write_label_copy(device, label, LabelCopy::Head)
 }

@@ -143,6 +143,16 @@ fn a_rewrite_can_be_cut_anywhere() {
     }
 }
 
+/// The rewrite fails at its first copy, as a crash in the middle of it would end it.
+#[test]
+fn the_only_copy_is_not_overwritten_before_there_is_another_one() {
+    let (image, old) = labelled(SIZE);
+    image.scribble(4096 + 100, b"torn");
+    let too_much = Label { pool_name: String::new(), ..label(2, SIZE) };
+    assert!(write_labels(&image.open(), &too_much).is_err());
+    assert_eq!(image.read(), LabelRead::Good(old));
+}
+
 #[test]
 fn the_newest_copy_wins_and_the_older_one_is_named() {
     let (image, _) = labelled(SIZE);
