@@ -109,7 +109,7 @@ fuzz: ## arbitrary bytes to everything that reads bytes; FUZZ_SECONDS=20 for eac
 fuzz-long: ## the same for an hour each
 	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),3600)' fuzz/run.sh $(T)
 
-crash: deps runner build ## every proof that nothing is lost, leaked or frozen: some 20 minutes, ends with a table
+crash: deps runner build ## every proof that nothing is lost, leaked or frozen: half an hour or more, ends with a table
 	@cargo build --quiet --package thinly-tests --bin thinly-powercut
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' PROGRAMS='$(PROGRAMS)' POWERCUT='$(DEBUG)/thinly-powercut' \
 		tools/crash/run.sh

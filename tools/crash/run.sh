@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make crash`: every proof that nothing acknowledged is lost, no thin id leaks and no device stays frozen, one after the
-# other, and a table of what they came to. Some twenty minutes on two processors.
+# other, and a table of what they came to. Half an hour or more on two processors.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 log=$(mktemp -d "${TMPDIR:-/var/tmp}/thinly-crash.XXXXXX")

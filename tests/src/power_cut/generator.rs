@@ -171,7 +171,10 @@ impl Generator {
     fn attempt(&mut self, model: &Model) -> Option<Op> {
         let names: Vec<&String> = model.volumes.keys().collect();
         let any = (*self.chance.pick(&names).unwrap_or(&&String::new())).clone();
-        let has_room = model.volumes.len() < VOLUMES_MAX;
+        let has_room_for_group = model.volumes.len() + 4 <= VOLUMES_MAX;
+        // The last places are filled slowly: otherwise there is hardly ever room for a group.
+        let has_room =
+            has_room_for_group || model.volumes.len() < VOLUMES_MAX && self.chance.below(4) == 0;
         // Whatever would use one that is in the middle of a stream is refused.
         let volume = model.volumes.get(&any).filter(|volume| volume.half.is_none());
         match self.chance.below(112) {
@@ -186,7 +189,7 @@ impl Generator {
             45..55 if has_room => {
                 volume.map(|_| Op::Snapshot { origin: any.clone(), name: self.name("s") })
             }
-            55..59 if model.volumes.len() + 4 <= VOLUMES_MAX => self.some_group(model),
+            55..59 if has_room_for_group => self.some_group(model),
             59..63 if has_room => volume.map(|volume| {
                 let size = (volume.size + self.chance.below(2) * MIB).min(SIZE_MAX);
                 Op::Clone { source: any.clone(), name: self.name("c"), size }
@@ -199,8 +202,8 @@ impl Generator {
             77..82 => volume
                 .filter(|volume| volume.access.is_some())
                 .map(|_| Op::Deactivate { name: any.clone() }),
-            82..90 => model.volumes.get(&any).map(|_| Op::Delete { name: any.clone() }),
-            100..112 => self.some_stream(model),
+            82..90 | 108..112 => model.volumes.get(&any).map(|_| Op::Delete { name: any.clone() }),
+            100..108 => self.some_stream(model),
             90..92 => self.some_discard(model),
             92 if model.growths < GROWTHS_MAX => Some(Op::Grow { by: MIB }),
             92..96 => Some(Op::Reap),
