@@ -6,24 +6,18 @@ use anyhow::{Context, Result, ensure};
 use thinly_engine::aligned::AlignedBuffer;
 use thinly_engine::block_device::{Access, BlockDevice};
 use thinly_engine::pool::{Erasure, Holder, Pool, ReapReport};
-use thinly_engine::units::{BlockSize, Bytes, SECTOR_BYTES};
-use thinly_tests::{Disks, sh};
+use thinly_engine::units::{BlockSize, Bytes};
+use thinly_tests::Disks;
 
-use crate::support::{Bed, activate_read_only, active, fill, holds, mib, name, new_pool_name};
+use crate::support::{Bed, activate_read_only, active, fill, holds, mib, name, without_discards};
 
-/// A disk that takes no discard: what vanishes from it was overwritten. It is a linear device on a disk,
-/// because a kernel that was told so of a loop device keeps to it for whoever gets that device next.
+/// On a disk that takes no discard: what vanishes from it was overwritten.
 fn bed() -> Result<Bed> {
     let disks = Disks::new(&[384 << 20])?;
-    let (disk, linear) = (disk(&disks).display().to_string(), new_pool_name());
-    let table = format!("0 {} linear {disk} 0", (384 << 20) / SECTOR_BYTES);
-    sh(&format!("dmsetup create --noudevsync {linear} --table '{table}'"))?;
-    let node = sh(&format!("dmsetup info -c --noheadings -o blkdevname {linear}"))?;
-    let node = node.trim();
-    std::fs::write(format!("/sys/block/{node}/queue/discard_max_bytes"), "0")?;
+    let node = without_discards(&disk(&disks))?;
     let blocks = BlockSize::new(Bytes::new(64 << 10).to_sectors_exact()?)?;
     Bed::with(disks, |asked| {
-        asked.devices = vec![Path::new("/dev").join(node)];
+        asked.devices = vec![node];
         asked.block_size = blocks;
     })
 }

@@ -11,7 +11,7 @@ use thinly_engine::metadata::generate::{InPool, Shape, generate};
 use thinly_engine::units::{BlockSize, Bytes, ThinId};
 use thinly_tests::{Disks, gib, sh};
 
-use crate::support::{Bed, activate, name};
+use crate::support::{Bed, activate, name, without_discards};
 
 const BLOCK_BYTES: u64 = 64 << 10;
 /// What one discard may take away while the pool's lock is held: 16 MiB.
@@ -92,10 +92,12 @@ impl Asked {
 /// would leave it. Its disk takes no discards: of blocks in random order each would be one of its own.
 fn bed_of(mappings: u64) -> Result<(Bed, ThinId)> {
     let disks = Disks::new(&[mappings * BLOCK_BYTES / 10 * 12 + gib(1)])?;
-    let disk = disks[0].file_name().context("no name")?.to_string_lossy().into_owned();
-    fs::write(format!("/sys/class/block/{disk}/queue/discard_max_bytes"), "0")?;
+    let node = without_discards(&disks[0])?;
     let block_size = BlockSize::new(Bytes::new(BLOCK_BYTES).to_sectors_exact()?)?;
-    let bed = Bed::with(disks, |asked| asked.block_size = block_size)?;
+    let bed = Bed::with(disks, |asked| {
+        asked.devices = vec![node];
+        asked.block_size = block_size;
+    })?;
     let pool = bed.attach()?;
     pool.create_volume(&name("large"), Bytes::new(mappings * BLOCK_BYTES))?;
     activate(&pool, "large")?;

@@ -30,6 +30,17 @@ pub(crate) fn name(text: &str) -> VolumeName {
     VolumeName::new(text).unwrap()
 }
 
+/// A linear device on a disk, as long as that, which takes no discards. Not the disk itself: a kernel that is told so of a
+/// loop device keeps to it for whoever gets that device next.
+pub(crate) fn without_discards(disk: &Path) -> Result<PathBuf> {
+    let (disk, linear) = (disk.display().to_string(), new_pool_name());
+    let sectors = sh(&format!("blockdev --getsz {disk}"))?;
+    sh(&format!("dmsetup create --noudevsync {linear} --table '0 {sectors} linear {disk} 0'"))?;
+    let node = sh(&format!("dmsetup info -c --noheadings -o blkdevname {linear}"))?;
+    std::fs::write(format!("/sys/block/{}/queue/discard_max_bytes", node.trim()), "0")?;
+    Ok(Path::new("/dev").join(node.trim()))
+}
+
 /// Disks, the engine, and the name of a pool on all of them. Dropped last, the disks take what is
 /// left of the pool with them.
 #[derive(Debug)]
