@@ -111,7 +111,8 @@ impl Load {
         sh(&format!("fio {blocks} --filename={} --rw=write --end_fsync=1", file.display()))?;
         let mut fio = std::process::Command::new("fio");
         fio.args(blocks.split(' ')).arg(format!("--filename={}", file.display()));
-        fio.args(["--rw=randwrite", "--fsync=8", "--time_based", "--runtime=1h"]);
+        // A thread dies with its process; a process of fio's own would hold the file a moment longer.
+        fio.args(["--thread", "--rw=randwrite", "--fsync=8", "--time_based", "--runtime=1h"]);
         Ok(Self(fio.stdout(Stdio::null()).spawn()?))
     }
 

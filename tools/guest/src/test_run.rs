@@ -27,7 +27,7 @@ pub struct TestArgs {
     #[arg(long, default_value = "")]
     pub filter: String,
     /// Seconds that one test may take.
-    #[arg(long, env = "THINLY_TEST_TIMEOUT", default_value_t = 300)]
+    #[arg(long, env = "THINLY_TEST_TIMEOUT", default_value_t = 600)]
     pub timeout: u64,
     /// Tests that run beside each other.
     #[arg(long, env = "THINLY_TEST_JOBS", default_value_t = 4)]
