@@ -159,7 +159,8 @@ fn destroy(console: Console<'_>, arguments: &PoolDestroy) -> Result<(), Failure>
 }
 
 fn repair(console: Console<'_>, arguments: &PoolRepair) -> Result<(), Failure> {
-    let request = RepairRequest { apply: arguments.yes, accept_loss: arguments.accept_loss };
+    let PoolRepair { yes: apply, accept_loss, leaks, .. } = *arguments;
+    let request = RepairRequest { apply, accept_loss, leaks };
     let report = Engine::new()?.repair(&arguments.pool, request)?;
     let value = RepairJson::new(&arguments.pool, &report);
     console.answer(&value, || render::repair_page(&arguments.pool, &report))

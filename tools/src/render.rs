@@ -195,16 +195,21 @@ fn growth(pool: &PoolView, unused: Bytes) -> String {
 
 /// What a repair found, did, and leaves to do.
 pub fn repair_page(pool: &str, report: &RepairReport) -> String {
+    let leaked = report.leaked_data_blocks.get();
     let next = match (report.is_needed(), report.swapped, &report.tool) {
-        (false, _, _) => "nothing: the metadata is sound".to_owned(),
-        (true, true, _) => format!("bring the pool up with `thinly pool open {pool}`"),
+        (_, true, _) => format!("bring the pool up with `thinly pool open {pool}`"),
+        (false, false, _) if leaked == 0 => "nothing: the metadata is sound".to_owned(),
+        (_, false, None) => "install thin_repair (thin-provisioning-tools) first".to_owned(),
+        (false, false, Some(_)) => {
+            format!("it is sound; `thinly pool repair {pool} --leaks --yes` gives them back")
+        }
         (true, false, Some(_)) => format!("repair it with `thinly pool repair {pool} --yes`"),
-        (true, false, None) => "install thin_repair (thin-provisioning-tools) first".to_owned(),
     };
     let devices = report.device_count.map_or_else(nothing, |count| count.to_string());
     let mut page = pairs(&[
         ("Damage", report.damage.clone().unwrap_or_else(|| "none".to_owned())),
         ("Needs check", if report.needs_check { "yes" } else { "no" }.to_owned()),
+        ("Leaked data blocks", leaked.to_string()),
         ("Thin devices", devices),
         ("thin_repair", report.tool.clone().unwrap_or_else(|| "not installed".to_owned())),
         ("Repaired", if report.swapped { "yes" } else { "no" }.to_owned()),

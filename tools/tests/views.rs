@@ -534,6 +534,7 @@ fn repair() -> RepairJson {
         damage: Some("the superblock is blank".to_owned()),
         needs_check: true,
         tool: Some("1.1.0".to_owned()),
+        leaked_data_blocks: 3,
         repaired: true,
         device_count: Some(2),
         lost: vec!["web".to_owned()],

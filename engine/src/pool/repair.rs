@@ -27,11 +27,11 @@ use crate::layout::{
     write_labels,
 };
 use crate::metadata::{
-    DeviceDetails, MetadataError, SuperblockState, first_damage, list_devices, read_superblock,
-    set_transaction_id,
+    DeviceDetails, MetadataError, SuperblockState, check_closed, first_damage, list_devices,
+    read_superblock, set_transaction_id,
 };
 use crate::plan::ForeignPool;
-use crate::units::ThinId;
+use crate::units::{DataBlocks, ThinId};
 
 /// The program that rebuilds metadata, of Debian's thin-provisioning-tools.
 const TOOL: &str = "thin_repair";
@@ -46,6 +46,8 @@ pub struct RepairRequest {
     pub apply: bool,
     /// Whether volumes may be lost whose thin ids are not in the repaired metadata.
     pub accept_loss: bool,
+    /// Whether leaked blocks alone are worth a repair.
+    pub leaks: bool,
 }
 
 /// What a repair found, and did.
@@ -57,6 +59,9 @@ pub struct RepairReport {
     pub needs_check: bool,
     /// The version of `thin_repair`; `None` when it is not installed.
     pub tool: Option<String>,
+    /// Data blocks that nothing uses and the space map counts, before the repair. The kernel leaves one behind where
+    /// a disk refuses the copy or the zeros that a new block begins with (`process_prepared_mapping`, dm-thin.c).
+    pub leaked_data_blocks: DataBlocks,
     /// Whether the repaired metadata was swapped in.
     pub swapped: bool,
     /// Thin devices in the repaired metadata; before the repair, in the damaged one, if it can be read.
@@ -69,6 +74,11 @@ impl RepairReport {
     /// Whether there is anything to repair.
     pub const fn is_needed(&self) -> bool {
         self.damage.is_some() || self.needs_check
+    }
+
+    fn is_wanted(&self, request: RepairRequest) -> bool {
+        let gives_back = request.leaks && self.leaked_data_blocks > DataBlocks::ZERO;
+        request.apply && (self.is_needed() || gives_back)
     }
 }
 
@@ -85,7 +95,7 @@ pub(super) fn repair(
     let (catalogue, _) = located.read_catalogue()?;
     located.require_complete(&catalogue)?;
     let mut report = examine(located, &catalogue)?;
-    if request.apply && report.is_needed() {
+    if report.is_wanted(request) {
         if report.tool.is_none() {
             return Err(PoolError::NoRepairTool { pool: located.found.name.clone() });
         }
@@ -104,6 +114,7 @@ fn examine(located: &Located, catalogue: &Catalogue) -> Result<RepairReport, Poo
         damage: None,
         needs_check: false,
         tool: tool_version(),
+        leaked_data_blocks: DataBlocks::ZERO,
         swapped: false,
         device_count: None,
         lost: Vec::new(),
@@ -122,6 +133,9 @@ fn examine(located: &Located, catalogue: &Catalogue) -> Result<RepairReport, Poo
         }
         Ok(SuperblockState::Blank) => report.damage = Some("the superblock is blank".to_owned()),
         Err(damage) => note_damage(&mut report, damage)?,
+    }
+    if report.damage.is_none() {
+        report.leaked_data_blocks = check_closed(&metadata, &mut |_, _| {})?.leaked_data_blocks();
     }
     Ok(report)
 }

@@ -72,7 +72,7 @@ fn return_to_service(stage: &Stage) -> Result<Pool> {
             |error| if matches!(error, PoolError::NotOpen { .. }) { Ok(()) } else { Err(error) },
         )
         .context("closing a pool whose disk had failed")?;
-    let repair = RepairRequest { apply: true, accept_loss: false };
+    let repair = RepairRequest { apply: true, accept_loss: false, leaks: false };
     let report = stage.engine.repair(&stage.pool, repair).context("repairing it")?;
     stage.step("judge", &format!("repair: {report:?}"));
     stage.tally().done("repair");
@@ -185,6 +185,20 @@ pub(super) fn judge_check(stage: &Stage) -> Result<()> {
         metadata.is_empty() && catalogue.is_empty(),
         "the check finds {metadata:?} and {catalogue:?}"
     );
+    Ok(())
+}
+
+/// A block whose first copy or write a disk refused is nobody's: the kernel does not give it back. Only after such a
+/// fault may there be any, and a repair frees them all.
+pub(super) fn give_leaked_back(stage: &Stage) -> Result<()> {
+    let pool = stage.pool.as_str();
+    stage.engine.close_pool(pool)?;
+    let repair = RepairRequest { apply: true, accept_loss: false, leaks: true };
+    let report = stage.engine.repair(pool, repair).context("giving leaked blocks back")?;
+    ensure!(!report.is_needed() && report.lost.is_empty(), "the disk was data's: {report:?}");
+    stage.tally().given_back += report.leaked_data_blocks.get();
+    judge_check(stage)?;
+    stage.engine.open_pool(pool, &[]).context("opening after leaked blocks")?.release()?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use thinly_engine::layout::Role;
 use thinly_engine::pool::Engine;
 
 use self::commands::Resident;
@@ -108,6 +109,9 @@ fn rounds(stage: &Stage, plan: Plan, watched: &mut [Watched]) -> Result<()> {
             .with_context(|| format!("round {round}, {fault:?}, holder {holder}"))?;
         let context = || format!("after round {round}, {fault:?}, holder {holder}");
         judge::judge(stage, &mut workers).with_context(context)?;
+        if matches!(fault, Fault::Disk(Role::Data, _)) {
+            judge::give_leaked_back(stage).with_context(context)?;
+        }
         if round % 3 == 2 {
             judge::judge_closed(stage, chance.below(2) == 0).with_context(context)?;
         }

@@ -24,6 +24,8 @@ pub struct Tally {
     pub emptied: u64,
     /// Metadata that `thin_check` looked at.
     pub checked: u64,
+    /// Blocks that the kernel lost when a disk failed, and a repair gave back.
+    pub given_back: u64,
     /// Volumes and snapshots that were read back from end to end.
     pub read_back: u64,
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Tally {
             ("rounds judged", self.rounds),
             ("volumes read back from end to end", self.read_back),
             ("metadata found clean by thin_check", self.checked),
+            ("lost by the kernel, given back by a repair", self.given_back),
             ("pools emptied to the last block", self.emptied),
         ] {
             writeln!(f, "{what:<46} {count:>8}")?;

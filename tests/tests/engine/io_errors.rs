@@ -139,7 +139,8 @@ fn return_to_service(bed: &Bed) -> Result<Pool> {
     ensure!(!problems.is_empty(), "a degraded pool that says nothing");
     drop(pool);
     bed.engine.close_pool(&bed.pool)?;
-    bed.engine.repair(&bed.pool, RepairRequest { apply: true, accept_loss: false })?;
+    bed.engine
+        .repair(&bed.pool, RepairRequest { apply: true, accept_loss: false, leaks: false })?;
     bed.open()
 }
 

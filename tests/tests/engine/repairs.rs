@@ -6,16 +6,19 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use thinly_engine::layout::Role;
+use thinly_engine::metadata::Severity;
 use thinly_engine::plan::Health;
 use thinly_engine::pool::{PoolError, RepairRequest, VolumeState};
-use thinly_engine::units::SECTOR_BYTES;
+use thinly_engine::units::{DataBlocks, SECTOR_BYTES};
 use thinly_tests::sh;
 
 use crate::shaky::{Shaky, shaky_bed};
 use crate::support::{Bed, activate, active, assert_refused, fill, holds, mib, name};
 
-const LOOK: RepairRequest = RepairRequest { apply: false, accept_loss: false };
-const APPLY: RepairRequest = RepairRequest { apply: true, accept_loss: false };
+const LOOK: RepairRequest = RepairRequest { apply: false, accept_loss: false, leaks: false };
+/// Leaked blocks are worth a repair, too.
+const GIVE_BACK: RepairRequest = RepairRequest { apply: true, accept_loss: false, leaks: true };
+const APPLY: RepairRequest = RepairRequest { apply: true, accept_loss: false, leaks: false };
 
 /// A volume and a snapshot, each with its own bytes, in an open pool.
 fn fill_pool(bed: &Bed) -> Result<()> {
@@ -150,11 +153,43 @@ fn a_repair_that_would_lose_a_volume_asks_first() -> Result<()> {
     let refused = bed.engine.repair(&bed.pool, APPLY).unwrap_err();
     ensure!(matches!(refused, PoolError::RepairLoses { .. }), "{refused}");
     ensure!(refused.to_string().contains("doomed"), "{refused}");
-    let accepted = RepairRequest { apply: true, accept_loss: true };
+    let accepted = RepairRequest { apply: true, accept_loss: true, leaks: false };
     ensure!(bed.engine.repair(&bed.pool, accepted)?.swapped);
     check_pool(&bed)?;
     let volumes = bed.engine.volumes(&bed.pool)?;
     let state = volumes.iter().find(|volume| volume.name == name("doomed")).map(|it| it.state);
     ensure!(state != Some(VolumeState::Inactive), "{state:?}");
     Ok(())
+}
+
+/// The kernel gives no block back whose first copy or first write a disk refuses.
+#[test]
+fn blocks_that_a_failing_disk_made_the_kernel_lose_are_given_back() -> Result<()> {
+    let (bed, shaky) = shaky_bed()?;
+    fill_pool(&bed)?;
+    let pool = bed.attach()?;
+    pool.snapshot(&name("web"), &name("shared"))?;
+    let web = activate(&pool, "web")?;
+    shaky.fail(Role::Data, "error_writes")?;
+    ensure!(fill(&web, mib(0), mib(1), 9).is_err(), "writes to a dead disk went well");
+    shaky.heal()?;
+    pool.release()?;
+    bed.engine.close_pool(&bed.pool)?;
+
+    let check = bed.engine.check(&bed.pool, &mut |_, _| {})?;
+    let leaked = check.metadata.leaked_data_blocks();
+    ensure!(leaked > DataBlocks::ZERO, "{check:?}");
+    ensure!(check.metadata.worst() == Some(Severity::Warning), "{check:?}");
+    let looked = bed.engine.repair(&bed.pool, LOOK)?;
+    ensure!(looked.leaked_data_blocks == leaked && !looked.is_needed(), "{looked:?}");
+    let before = digest(&bed.disks[0])?;
+    ensure!(!bed.engine.repair(&bed.pool, APPLY)?.swapped, "leaks alone are not asked for");
+    ensure!(digest(&bed.disks[0])? == before, "nothing was asked for, and something written");
+
+    let repaired = bed.engine.repair(&bed.pool, GIVE_BACK)?;
+    ensure!(repaired.swapped && repaired.lost.is_empty(), "{repaired:?}");
+    let check = bed.engine.check(&bed.pool, &mut |_, _| {})?;
+    ensure!(check.metadata.leaked_data_blocks() == DataBlocks::ZERO, "{check:?}");
+    ensure!(!bed.engine.repair(&bed.pool, GIVE_BACK)?.swapped, "there was nothing left to do");
+    check_pool(&bed)
 }

@@ -304,6 +304,12 @@ pub struct PoolRepair {
     /// Yes, repair it.
     #[arg(long)]
     pub yes: bool,
+    /// Repair it for leaked blocks alone, too.
+    ///
+    /// A disk that refuses writes for a while makes the kernel lose blocks: nothing uses them, and they stay
+    /// allocated. They do no harm but take their space.
+    #[arg(long)]
+    pub leaks: bool,
     /// Go on although the repaired metadata lacks volumes.
     #[arg(long, requires = "yes")]
     pub accept_loss: bool,

@@ -181,7 +181,9 @@ impl CheckFinding {
             Self::Damage(_) => "what only this block leads to cannot be read",
             Self::SpaceMapBlock { .. } => "which blocks are free cannot be told",
             Self::CountTooLow { .. } => "the kernel would give blocks away that are in use",
-            Self::Leaked { .. } => "this space is lost until the metadata is repaired",
+            Self::Leaked { .. } => {
+                "this space is lost until a repair (`thinly pool repair --leaks`)"
+            }
             Self::IndexEntry { .. } | Self::AllocatedBlocks { .. } => {
                 "the kernel's count of free blocks is wrong"
             }

@@ -49,6 +49,17 @@ impl CheckReport {
         self.findings.iter().map(CheckFinding::severity).max()
     }
 
+    /// Data blocks that nothing uses and the space map counts; at least these, when findings were left out.
+    pub fn leaked_data_blocks(&self) -> DataBlocks {
+        let leaked = self.findings.iter().filter_map(|finding| match finding {
+            CheckFinding::Leaked { map: SpaceMapKind::Data, length, counted: 0, .. } => {
+                Some(*length)
+            }
+            _ => None,
+        });
+        DataBlocks::new(leaked.sum())
+    }
+
     fn add(&mut self, finding: CheckFinding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
