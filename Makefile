@@ -38,7 +38,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-kernel deb fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-docs test-kernel deb fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -65,13 +65,14 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, instructions, documentation, monitoring, package, kernel
+test: ## every test: native, instructions, documentation, monitoring, package, shell blocks, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
 	@$(MAKE) --no-print-directory test-monitoring
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-package
+	@$(MAKE) --no-print-directory test-docs
 	@$(MAKE) --no-print-directory test-kernel
 
 test-native: deps ## the tests that need no particular kernel
@@ -96,6 +97,9 @@ deb: build ## the Debian package of the command, in $(CARGO_TARGET_DIR)/debian
 
 test-package: deps runner build ## the Debian package, made and installed in the guest
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/package/test.sh
+
+test-docs: deps runner build ## every shell block of the README and the quick start, in the guest
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/docs/run.sh
 
 test-bed: deps runner ## the guest runner itself, with real guests
 	cargo test --package thinly-guest --test bed -- --ignored --test-threads=1

@@ -22,11 +22,12 @@ grep -q '^#compdef thinly' "$share/zsh/vendor-completions/_thinly"
 grep -q 'complete -c thinly' "$share/fish/vendor_completions.d/thinly.fish"
 if command -v systemd-analyze >/dev/null; then
     # It looks for what the units start, which is not installed here.
-    for unit in thinly.service thinly-pool@p0.service; do
-        sed "s|=/usr/bin/|=$scratch/root/usr/bin/|" "$scratch/root/lib/systemd/system/${unit/p0/}" >"$scratch/$unit"
+    units=(thinly.service thinly-pool@p0.service thinly-volume@p0-web.service)
+    for unit in "${units[@]}"; do
+        shipped=$(sed 's/@.*\.service/@.service/' <<<"$unit")
+        sed "s|=/usr/bin/|=$scratch/root/usr/bin/|" "$scratch/root/lib/systemd/system/$shipped" >"$scratch/$unit"
     done
-    systemd-analyze verify --man=no "$scratch/thinly.service" "$scratch/thinly-pool@p0.service" \
-        2>"$scratch/verify" || cat "$scratch/verify"
+    systemd-analyze verify --man=no "${units[@]/#/$scratch/}" 2>"$scratch/verify" || cat "$scratch/verify"
     if grep -i thinly "$scratch/verify"; then exit 1; fi
 else
     echo 'systemd-analyze is not installed: the units were not verified' >&2
