@@ -38,7 +38,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-docs test-kernel deb fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-docs test-kernel deb release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -106,6 +106,9 @@ test-bed: deps runner ## the guest runner itself, with real guests
 
 test-kernel: deps runner build ## the kernel tests in the guest; T=name picks, KERNEL=6.1 changes the kernel
 	@$(GUEST) test --package thinly-tests $(PROGRAMS) $${T:+--filter "$$T"}
+
+release-pool: deps runner build ## the pool that stands for this release in tests/pools, made once
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/release/pool.sh
 
 fuzz: ## arbitrary bytes to everything that reads bytes; FUZZ_SECONDS=20 for each target, T=label picks one
 	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),20)' fuzz/run.sh $(T)

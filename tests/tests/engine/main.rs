@@ -23,6 +23,7 @@ mod kills;
 mod life;
 mod lifetime;
 mod metadata_limits;
+mod old_pools;
 mod provisions;
 mod read_only_views;
 mod reaping;
