@@ -38,6 +38,7 @@ use self::commands::Resident;
 use self::drives::Drives;
 use self::fault::Fault;
 use self::keeper::Keeper;
+pub use self::memory::LiveBytes;
 use self::memory::Watched;
 use self::stage::{Holder, Stage};
 pub use self::tally::Tally;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub steps: u64,
     /// What is picked by chance; threads may still meet otherwise.
     pub seed: u64,
+    /// What this process's allocator has given out.
+    pub live_bytes: LiveBytes,
 }
 
 /// Soaks; fails with the last steps. Prints a line for each round.
@@ -78,8 +81,8 @@ pub fn soak(plan: Plan) -> Result<Tally> {
     let socket = resident.socket.clone();
     let stage = Stage::new(engine, drives, &pool, (other.clone(), socket))?;
     let mut watched = [
-        Watched::new("the soak, by the library", std::process::id()),
-        Watched::new("thinly serve", resident.process()),
+        Watched::this("the library, live", plan.live_bytes),
+        Watched::other("thinly serve, resident", resident.process()),
     ];
     let done = rounds(&stage, plan, &mut watched).and_then(|()| {
         resident.stop()?;
@@ -88,8 +91,9 @@ pub fn soak(plan: Plan) -> Result<Tally> {
     });
     let last_steps = stage.tally().last_steps();
     done.with_context(|| format!("seed {}; the last steps:\n{last_steps}", plan.seed))?;
-    for one in &watched {
-        println!("{}", one.judge()?);
+    let judged = watched.map(|one| one.judge());
+    for told in judged {
+        println!("{}", told?);
     }
     Ok(std::mem::take(&mut *stage.tally()))
 }
@@ -115,11 +119,11 @@ fn rounds(stage: &Stage, plan: Plan, watched: &mut [Watched]) -> Result<()> {
         if round % 3 == 2 {
             judge::judge_closed(stage, chance.below(2) == 0).with_context(context)?;
         }
-        if sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY) {
+        let is_warm = round >= WARM_AFTER;
+        if is_warm && sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY) {
             sampled = Some(Instant::now());
             watched.iter_mut().try_for_each(Watched::sample)?;
         }
-        let is_warm = round >= WARM_AFTER;
         watched.iter_mut().try_for_each(|one| one.count_files(is_warm)).with_context(context)?;
         let steps = stage.tally().acknowledged_in_all() - steps;
         println!(
