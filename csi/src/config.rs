@@ -345,7 +345,8 @@ device-classes:
         assert_eq!((class.create, class.devices.len()), (Create::IfEmpty, 1));
         // And as it is shown.
         let document = include_str!("../../docs/kubernetes.md");
-        let shown = document.split("```").find_map(|block| block.strip_prefix("yaml\ndevice-classes"));
+        let shown =
+            document.split("```").find_map(|block| block.strip_prefix("yaml\ndevice-classes"));
         let class = &Config::parse(&format!("device-classes{}", shown.unwrap())).unwrap();
         assert_eq!(class.device_classes[0].create, Create::IfEmpty);
     }
