@@ -25,7 +25,7 @@ ARGUMENTS = {
     "single-node": ALONE | {"csi-snapshotter": [CSI, META, "--feature-gates=CSIVolumeGroupSnapshot=true"]},
     "microshift": ALONE,
     "per-node": NODE | {
-        "thinly-csi": [*NODE["thinly-csi"], "--cluster-controller"],
+        "thinly-csi": [*NODE["thinly-csi"], "--cluster-controller", "--node-expansion"],
         "csi-provisioner": [
             CSI, META, "--enable-capacity", "--capacity-ownerref-level=0",
             "--node-deployment", "--strict-topology", "--immediate-topology=false",
