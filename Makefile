@@ -38,7 +38,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-package test-docs test-kernel deb release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-package test-docs test-kernel deb release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -65,11 +65,12 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, instructions, documentation, monitoring, package, shell blocks, kernel
+test: ## every test: native, instructions, documentation, monitoring, manifests, package, shell blocks, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
 	@$(MAKE) --no-print-directory test-monitoring
+	@$(MAKE) --no-print-directory test-manifests
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-package
 	@$(MAKE) --no-print-directory test-docs
@@ -91,6 +92,9 @@ test-doc: ## the examples in the documentation
 
 test-monitoring: deps ## alert rules on made-up series, and the dashboard's expressions, by promtool
 	@tools/monitoring/run.sh
+
+test-manifests: deps ## the Kubernetes manifests, rendered by two kubectls: schemas, rights, references
+	@tools/manifests/run.sh
 
 deb: build ## the Debian package of the command, in $(CARGO_TARGET_DIR)/debian
 	@tools/package/deb.sh '$(RELEASE)/thinly' '$(CARGO_TARGET_DIR)/debian'

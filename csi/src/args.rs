@@ -34,6 +34,10 @@ pub(crate) struct Args {
     /// Offer what the specification calls alpha: GET_VOLUME, GET_SNAPSHOT, SnapshotMetadata
     #[arg(long)]
     alpha: bool,
+    /// Leave growing to the node's call and announce no EXPAND_VOLUME and MODIFY_VOLUME of the
+    /// controller: for many nodes whose resizers follow one leader
+    #[arg(long)]
+    node_expansion: bool,
     /// Where to take changes from the command thinly while the driver holds the pools
     #[arg(long, value_name = "PATH", default_value = thinly::admin::DEFAULT_SOCKET)]
     admin_socket: PathBuf,
@@ -85,6 +89,7 @@ impl Args {
                 topology_key: self.topology_key,
                 kubelet_dir: self.kubelet_dir,
                 alpha: self.alpha,
+                node_expansion: self.node_expansion,
             },
             endpoint: self.endpoint,
             config: self.config,

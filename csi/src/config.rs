@@ -336,6 +336,22 @@ device-classes:
     }
 
     #[test]
+    fn the_configuration_of_the_manifests_is_taken() {
+        let text = include_str!("../../deploy/kubernetes/base/config.yaml");
+        let class = &Config::parse(text).unwrap().device_classes[0];
+        assert_eq!((class.default, class.create), (true, Create::Never));
+        // As somebody has it who names disks.
+        let class = &Config::parse(&text.replace("  # ", "  ")).unwrap().device_classes[0];
+        assert_eq!((class.create, class.devices.len()), (Create::IfEmpty, 1));
+        // And as it is shown.
+        let document = include_str!("../../docs/kubernetes.md");
+        let shown =
+            document.split("```").find_map(|block| block.strip_prefix("yaml\ndevice-classes"));
+        let class = &Config::parse(&format!("device-classes{}", shown.unwrap())).unwrap();
+        assert_eq!(class.device_classes[0].create, Create::IfEmpty);
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let error = Config::load(Path::new("/nowhere/config.yaml")).unwrap_err();
         assert!(error.to_string().contains("/nowhere/config.yaml"), "{error}");

@@ -34,6 +34,9 @@ pub struct Identity {
     pub kubelet_dir: PathBuf,
     /// Whether parts that the specification calls alpha are offered.
     pub alpha: bool,
+    /// Whether volumes grow by the node's call alone, and the Controller changes none: its caller may
+    /// mean another node's.
+    pub node_expansion: bool,
 }
 
 /// The driver.

@@ -27,12 +27,15 @@ needed=(
     cryptsetup:cryptsetup-bin
     thin_restore:thin-provisioning-tools
     valgrind:valgrind
+    # What checks the Kubernetes manifests.
+    python3:python3
 )
 missing=()
 for entry in "${needed[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
 done
 [ -e /usr/include/linux/dm-ioctl.h ] || missing+=(linux-libc-dev)
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 # A user who is not root makes the root file system in a user namespace.
 if [ "$(id -u)" != 0 ]; then

@@ -43,6 +43,9 @@ const CAPABILITIES: [Rpc; 9] = [
     // Called alpha, and needed by ReadWriteOncePod, which is not.
     Rpc::SingleNodeMultiWriter,
 ];
+/// What is not offered with `--node-expansion`: one sidecar of a cluster asks its own node for it,
+/// wherever the volume is.
+const WITHHELD_CAPABILITIES: [Rpc; 2] = [Rpc::ExpandVolume, Rpc::ModifyVolume];
 /// What is offered with `--alpha`.
 const ALPHA_CAPABILITIES: [Rpc; 2] = [Rpc::GetVolume, Rpc::GetSnapshot];
 
@@ -54,6 +57,10 @@ impl ControllerService {
     /// What is not announced is not done either: nobody may come to rely on it.
     fn offer_alpha(&self, what: &str) -> Result<(), Status> {
         if self.0.identity.alpha { Ok(()) } else { unimplemented(what) }
+    }
+
+    fn offer_change(&self, what: &str) -> Result<(), Status> {
+        if self.0.identity.node_expansion { unimplemented(what) } else { Ok(()) }
     }
 }
 
@@ -136,8 +143,11 @@ impl Controller for ControllerService {
         let capability = |rpc: &Rpc| wire::ControllerServiceCapability {
             r#type: Some(Type::Rpc(controller_service_capability::Rpc { r#type: (*rpc).into() })),
         };
-        let alpha: &[Rpc] = if self.0.identity.alpha { &ALPHA_CAPABILITIES } else { &[] };
-        let capabilities = CAPABILITIES.iter().chain(alpha).map(capability).collect();
+        let identity = &self.0.identity;
+        let alpha: &[Rpc] = if identity.alpha { &ALPHA_CAPABILITIES } else { &[] };
+        let withheld: &[Rpc] = if identity.node_expansion { &WITHHELD_CAPABILITIES } else { &[] };
+        let offered = CAPABILITIES.iter().chain(alpha).filter(|rpc| !withheld.contains(rpc));
+        let capabilities = offered.map(capability).collect();
         Ok(Response::new(wire::ControllerGetCapabilitiesResponse { capabilities }))
     }
 
@@ -194,6 +204,7 @@ impl Controller for ControllerService {
         request: Request<wire::ControllerExpandVolumeRequest>,
     ) -> Result<Response<wire::ControllerExpandVolumeResponse>, Status> {
         let request = request.into_inner();
+        self.offer_change("ControllerExpandVolume")?;
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         check_map("secrets", &request.secrets)?;
@@ -220,6 +231,7 @@ impl Controller for ControllerService {
         request: Request<wire::ControllerModifyVolumeRequest>,
     ) -> Result<Response<wire::ControllerModifyVolumeResponse>, Status> {
         let request = request.into_inner();
+        self.offer_change("ControllerModifyVolume")?;
         self.0.refuse_unless_ready()?;
         check_required("volume_id", &request.volume_id)?;
         check_map("secrets", &request.secrets)?;

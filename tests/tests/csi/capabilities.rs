@@ -114,7 +114,11 @@ fn node_capabilities(client: &Client) -> Result<Vec<i32>> {
     Ok(found.filter_map(|it| it.r#type.map(|NodeType::Rpc(rpc)| rpc.r#type)).collect())
 }
 
-fn announces(client: &Client, alpha: &[ControllerRpc]) -> Result<()> {
+/// The argument that leaves growth to the node, and what the Controller does not announce with it.
+const BY_NODE: &str = "--node-expansion";
+const NOT_BY_NODE: [ControllerRpc; 2] = [ControllerRpc::ExpandVolume, ControllerRpc::ModifyVolume];
+
+fn announces(client: &Client, alpha: &[ControllerRpc], withheld: &[ControllerRpc]) -> Result<()> {
     let service = |service: Service| {
         PluginType::Service(wire::plugin_capability::Service { r#type: service.into() })
     };
@@ -131,8 +135,9 @@ fn announces(client: &Client, alpha: &[ControllerRpc]) -> Result<()> {
     let found = plugin_capabilities(client)?;
     ensure!(found == wanted, "{found:?}");
     let found = controller_capabilities(client)?;
-    let wanted = CONTROLLER_OFFERED.iter().chain(alpha).map(|rpc| i32::from(*rpc));
-    ensure!(found == wanted.collect(), "beside {alpha:?}: {found:?}");
+    let wanted = CONTROLLER_OFFERED.iter().chain(alpha).filter(|rpc| !withheld.contains(rpc));
+    let wanted = wanted.map(|rpc| i32::from(*rpc)).collect();
+    ensure!(found == wanted, "with {alpha:?} and without {withheld:?}: {found:?}");
     let wanted = [GroupRpc::CreateDeleteGetVolumeGroupSnapshot as i32];
     let found = group_capabilities(client)?;
     ensure!(found == wanted, "{found:?}");
@@ -192,9 +197,11 @@ fn answers_what_it_announces(client: &Client) -> Result<()> {
 fn what_is_announced_is_answered_and_nothing_else() -> Result<()> {
     let bed = CsiBed::new(&[gib(1)], "")?;
     let alpha = [ControllerRpc::GetVolume, ControllerRpc::GetSnapshot];
-    for (arguments, alpha) in [(&[][..], &[][..]), (&["--alpha"], &alpha)] {
+    for (arguments, alpha, withheld) in
+        [(&[][..], &[][..], &[][..]), (&["--alpha"], &alpha, &[]), (&[BY_NODE], &[], &NOT_BY_NODE)]
+    {
         let driver = bed.start_with(arguments)?;
-        announces(driver.client(), alpha)?;
+        announces(driver.client(), alpha, withheld)?;
         answers_what_it_announces(driver.client())?;
         driver.stop()?;
     }

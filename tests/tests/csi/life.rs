@@ -3,9 +3,11 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use thinly_csi_wire as wire;
 use thinly_csi_wire::volume_capability::access_mode::Mode;
-use thinly_tests::csi::{CsiBed, block, from_snapshot, mount};
+use thinly_tests::csi::{CsiBed, block, code, from_snapshot, mount};
 use thinly_tests::{gib, mib};
+use tonic::Code;
 
 fn a_whole_life(filesystem: &str) -> Result<()> {
     let bed = CsiBed::new(&[gib(4)], "")?;
@@ -135,5 +137,37 @@ fn a_repeated_stage_finishes_the_growth() -> Result<()> {
     ensure!(client.stats(&id, &staging)?[0].total > 2 * bytes, "it was not grown");
     client.unstage(&id, &staging)?;
     client.delete_volume(&id)?;
+    driver.stop()
+}
+
+/// As in a cluster of many nodes, where nobody asks the Controller.
+#[test]
+fn a_volume_grows_by_the_call_of_its_node_alone() -> Result<()> {
+    let bed = CsiBed::new(&[gib(2)], "")?;
+    let driver = bed.start_with(&["--node-expansion"])?;
+    let client = driver.client();
+    let bytes = i64::try_from(mib(512))?;
+    let on_ext4 = mount("ext4", Mode::SingleNodeWriter);
+    for (name, capability) in [("files", &on_ext4), ("disk", &block(Mode::SingleNodeWriter))] {
+        let volume = client.volume(name, bytes, capability)?;
+        let (id, staging, target) = (&volume.volume_id, bed.staging(name)?, bed.target(name)?);
+        client.stage(id, &staging, capability)?;
+        client.publish(id, (&staging, &target), capability, false)?;
+        let before = client.stats(id, &target)?[0].total;
+        let asked = client.expand(id, 2 * bytes);
+        ensure!(code(&asked) == Code::Unimplemented, "{asked:?}");
+        let capacity = wire::CapacityRange { required_bytes: 2 * bytes, limit_bytes: 0 };
+        let request = wire::NodeExpandVolumeRequest {
+            volume_id: id.to_owned(),
+            volume_path: target.clone(),
+            capacity_range: Some(capacity),
+            volume_capability: Some(capability.clone()),
+            ..Default::default()
+        };
+        let grown = client.answer(async { client.node().node_expand_volume(request).await })?;
+        ensure!(grown.capacity_bytes == 2 * bytes, "{grown:?}");
+        // What ext4 keeps for itself is not told.
+        ensure!(client.stats(id, &target)?[0].total > before + bytes / 2, "{name} did not grow");
+    }
     driver.stop()
 }
