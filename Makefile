@@ -31,6 +31,13 @@ OPENS ?= 60
 MINUTES ?= 30
 # Where `make bench-accounting` puts its images, up to 1 GiB at a time; a fresh directory when empty.
 SCRATCH ?=
+# `make image`: what it is called, what it starts from (empty: as deploy/image/Dockerfile says), a directory with static
+# programs that were built before, and a file to write it to.
+IMAGE ?= thinly-csi
+BASE ?=
+BUILDER ?=
+BUILT ?=
+ARCHIVE ?=
 # A part of a kernel test's name.
 T ?=
 export T
@@ -38,7 +45,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-package test-docs test-kernel deb release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-package test-image test-docs test-kernel deb image release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -65,7 +72,7 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, instructions, documentation, monitoring, manifests, package, shell blocks, kernel
+test: ## every test: native, instructions, documentation, monitoring, manifests, package, image, shell blocks, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
@@ -74,6 +81,7 @@ test: ## every test: native, instructions, documentation, monitoring, manifests,
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-package
 	@$(MAKE) --no-print-directory test-docs
+	@$(MAKE) --no-print-directory test-image
 	@$(MAKE) --no-print-directory test-kernel
 
 test-native: deps ## the tests that need no particular kernel
@@ -104,6 +112,13 @@ test-package: deps runner build ## the Debian package, made and installed in the
 
 test-docs: deps runner build ## every shell block of the README and the quick start, in the guest
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/docs/run.sh
+
+image: ## the driver's container image, by buildah, podman or docker; IMAGE=name BASE= BUILDER= BUILT=dir ARCHIVE=file
+	@BASE='$(BASE)' BUILDER='$(BUILDER)' PROGRAMS='$(BUILT)' ARCHIVE='$(ARCHIVE)' tools/image/build.sh '$(IMAGE)'
+
+test-image: deps runner build ## the image from what is built, what is in it, and the driver's tests against it, as a container
+	@tools/image/deps.sh
+	@GUEST='$(GUEST)' RELEASE='$(RELEASE)' tools/image/test.sh
 
 test-bed: deps runner ## the guest runner itself, with real guests
 	cargo test --package thinly-guest --test bed -- --ignored --test-threads=1

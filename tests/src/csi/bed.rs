@@ -165,7 +165,8 @@ impl CsiBed {
             .stderr(File::create(&log)?)
             .spawn()
             .context("starting thinly-csi")?;
-        Ok(Driver { child, log, client: Client::new(&self.socket())? })
+        let socket = self.socket();
+        Ok(Driver { child, log, client: Client::new(&socket)?, socket })
     }
 
     /// Starts the driver and waits until it is ready.
@@ -216,6 +217,7 @@ pub struct Driver {
     child: Child,
     log: PathBuf,
     client: Client,
+    socket: PathBuf,
 }
 
 impl Driver {
@@ -224,9 +226,11 @@ impl Driver {
         &self.client
     }
 
-    /// Its process.
+    /// The process that serves. It is not the one that was started where `thinly-csi` is a script
+    /// that runs a container.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
+        let started = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        self.client.server(&self.socket).ok().flatten().map_or(started, Pid::from_raw)
     }
 
     /// What it has logged so far.
@@ -265,7 +269,7 @@ impl Driver {
 
     /// Kills it as a crash does.
     pub fn crash(mut self) -> Result<()> {
-        self.child.kill()?;
+        kill(self.pid(), Signal::SIGKILL)?;
         self.child.wait()?;
         Ok(())
     }
@@ -275,6 +279,9 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("the driver said:\n{}", self.log().unwrap_or_default());
+        }
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill(self.pid(), Signal::SIGKILL);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -76,6 +76,11 @@ impl Client {
         self.runtime.block_on(future)
     }
 
+    /// The process that listens on a socket.
+    pub fn server(&self, socket: &Path) -> std::io::Result<Option<i32>> {
+        self.wait(async { Ok(UnixStream::connect(socket).await?.peer_cred()?.pid()) })
+    }
+
     /// The message of an answer.
     pub fn answer<T>(
         &self,

@@ -23,9 +23,9 @@ pub struct TestArgs {
     /// The package whose tests run in the guest; may be repeated.
     #[arg(long = "package", required = true)]
     pub packages: Vec<String>,
-    /// Only tests whose program or name contains this.
-    #[arg(long, default_value = "")]
-    pub filter: String,
+    /// Only tests whose program and name contain this; may be repeated, and one is enough.
+    #[arg(long = "filter", value_name = "PART")]
+    pub filters: Vec<String>,
     /// Seconds that one test may take.
     #[arg(long, env = "THINLY_TEST_TIMEOUT", default_value_t = 600)]
     pub timeout: u64,
@@ -77,6 +77,10 @@ struct State {
     failed: Vec<String>,
 }
 
+fn is_wanted(title: &str, filters: &[String]) -> bool {
+    filters.is_empty() || filters.iter().any(|part| title.contains(part))
+}
+
 /// Runs them all; false when one failed.
 pub fn run(mut spec: Spec, args: &TestArgs) -> Result<bool> {
     let mut suites = Vec::new();
@@ -88,11 +92,11 @@ pub fn run(mut spec: Spec, args: &TestArgs) -> Result<bool> {
         tests.extend(test_list::tests(suite)?);
     }
     let all = tests.len();
-    tests.retain(|test| test.title().contains(&args.filter));
+    tests.retain(|test| is_wanted(&test.title(), &args.filters));
     let filtered_out = all - tests.len();
     let ignored = tests.extract_if(.., |test| test.is_ignored).count();
     if tests.is_empty() {
-        bail!("no kernel test has {:?} in its name, of {all} there are", args.filter);
+        bail!("no kernel test has one of {:?} in its name, of {all} there are", args.filters);
     }
     spec.suites = suites;
     println!("booting kernel {} for {} tests", spec.kernel, tests.len());
@@ -276,6 +280,16 @@ mod tests {
         assert!(matches!(verdict(Ok(stuck), OK, MINUTE), Verdict::Failed(_)));
         let gone = Err(anyhow::anyhow!("the guest restarted by itself"));
         assert!(matches!(verdict(gone, OK, MINUTE), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_test_is_picked_by_any_part_of_its_title() {
+        let wanted = |parts: &[&str]| {
+            let parts: Vec<_> = parts.iter().map(|part| (*part).to_owned()).collect();
+            is_wanted("csi life::a_whole_life", &parts)
+        };
+        assert!(wanted(&[]) && wanted(&["csi life"]) && wanted(&["restarts", "whole"]));
+        assert!(!wanted(&["restarts"]));
     }
 
     #[test]
