@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use thinly::admin::{Entry, Residence};
+use thinly::admin::{Entry, Recent, Residence};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::Pool;
+use uuid::Uuid;
 
 use crate::driver::{Driver, changes, id_of};
 
@@ -48,5 +49,15 @@ impl Residence for Admin {
             }
             Err(status) => Entry::Busy(status.message().to_owned()),
         }
+    }
+
+    fn identify(&self, pool: &str) -> Option<Uuid> {
+        let classes = self.driver.classes();
+        let class = classes.iter().find(|class| class.config.pool.is_meant(class.uuid, pool));
+        class.map(|class| class.uuid)
+    }
+
+    fn recent(&self) -> &Recent {
+        self.driver.operations.recent()
     }
 }

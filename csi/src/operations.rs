@@ -11,8 +11,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use prost::Message;
+use thinly::admin::Recent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Code, Status};
 use tracing::Span;
@@ -35,6 +37,7 @@ pub(crate) type Hold = (String, Use);
 pub(crate) struct Operations {
     state: Mutex<Running>,
     slots: Arc<Semaphore>,
+    recent: Recent,
 }
 
 #[derive(Default)]
@@ -64,7 +67,16 @@ impl fmt::Debug for Operations {
 impl Operations {
     /// At most `slots` calls work at one time; the others wait their turn.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { state: Mutex::default(), slots: Arc::new(Semaphore::new(slots)) }
+        Self {
+            state: Mutex::default(),
+            slots: Arc::new(Semaphore::new(slots)),
+            recent: Recent::default(),
+        }
+    }
+
+    /// The calls that ended last, those that only read left out.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// Whether no call is running.
@@ -97,7 +109,7 @@ impl Operations {
         let mut receiver = match self.begin::<R>(&key, &holds)? {
             Begun::Joined(receiver) => receiver,
             Begun::New(sender, receiver) => {
-                self.start(Call { key, holds, sender, span }, work);
+                self.start(Call { key, holds, sender, span, begun: Instant::now() }, work);
                 receiver
             }
         };
@@ -172,9 +184,19 @@ impl Operations {
             running.release_all(&call.holds);
         }
         let code = result.as_ref().err().map_or(Code::Ok, Status::code);
+        self.note(&call.key, &call.holds, call.begun, code);
         if call.sender.send(Some(result)).is_err() {
             tracing::info!(code = ?code, "done, and nobody waited for it");
         }
+    }
+
+    fn note(&self, (rpc, _): &CallKey, holds: &[Hold], begun: Instant, code: Code) {
+        if observe::is_reading(rpc) {
+            return;
+        }
+        let outcome = if code == Code::Ok { "ok" } else { observe::code_name(code) };
+        let object = holds.first().map(|(object, _)| object.as_str());
+        self.recent.note(None, rpc, object, begun.elapsed(), outcome);
     }
 }
 
@@ -184,6 +206,7 @@ struct Call<R> {
     holds: Vec<Hold>,
     sender: watch::Sender<Outcome<R>>,
     span: Span,
+    begun: Instant,
 }
 
 enum Begun<R> {

@@ -134,3 +134,23 @@ async fn a_call_goes_on_when_its_client_is_gone_and_a_panic_is_an_answer() {
     assert_eq!(answer.unwrap_err().code(), Code::Internal);
     operations.run("Delete", &request("b"), changes("b"), || Ok(())).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_change_something_are_remembered_with_what_came_of_them() {
+    let operations = Arc::new(Operations::new(4));
+    let run = |rpc, holds, result: Result<i32, Status>| {
+        let operations = Arc::clone(&operations);
+        async move { operations.run(rpc, &request(rpc), holds, || result).await.ok() }
+    };
+    run("CreateVolume", changes("pvc-1"), Ok(1)).await;
+    run("ListVolumes", Vec::new(), Ok(1)).await;
+    run("DeleteVolume", changes("gone"), Err(Status::not_found("gone"))).await;
+    let done = operations.recent().of(uuid::Uuid::nil());
+    let told: Vec<_> = done
+        .iter()
+        .map(|one| (one.operation.as_str(), one.object.as_deref(), one.outcome.as_str()))
+        .collect();
+    let expected =
+        [("DeleteVolume", Some("gone"), "NotFound"), ("CreateVolume", Some("pvc-1"), "ok")];
+    assert_eq!(told, expected);
+}

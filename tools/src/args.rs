@@ -9,6 +9,7 @@ mod image;
 mod pool;
 mod snapshot;
 mod stream;
+mod top;
 mod volume;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use self::snapshot::{
     SnapshotCreate, SnapshotDelete, SnapshotGroup, SnapshotList, SnapshotRollback, SnapshotVerb,
 };
 pub use self::stream::{Compression, Receive, ReceiveStep, ReceiveVerb, Send};
+pub use self::top::{Operations, Top};
 pub use self::volume::{
     VolumeActivate, VolumeCreate, VolumeList, VolumeRename, VolumeResize, VolumeTarget, VolumeTrim,
     VolumeVerb,
@@ -133,6 +135,20 @@ pub enum Command {
     /// shown is the pool at one moment of the last seconds. Nothing is written, and no claim is needed.
     #[command(after_long_help = accounting::USAGE_EXAMPLE)]
     Usage(Usage),
+    /// Watch pools and their volumes on a terminal.
+    ///
+    /// How full each pool is, what is wrong with it and what is being freed; the volumes of the pool that
+    /// is chosen, by what each holds alone; what the process that holds it did last, and how long it took;
+    /// and what happened since this was started. Nothing is changed, and no claim is needed. Where standard
+    /// output is no terminal, one plain frame is printed.
+    #[command(after_long_help = top::TOP_EXAMPLE)]
+    Top(Top),
+    /// Tell what the process that holds a pool did last, and how long each took.
+    ///
+    /// It is kept in the memory of `thinly serve` or the driver: the last 256 changes of all its pools,
+    /// those of commands and those of a cluster. Reading calls are not among them.
+    #[command(after_long_help = top::OPERATIONS_EXAMPLE)]
+    Operations(Operations),
     /// Draw where on a pool's data device the blocks of its volumes and snapshots lie.
     ///
     /// An SVG file: the whole data device from left to right, with what one volume has alone, what several

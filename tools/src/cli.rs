@@ -14,8 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{
     admin, adopt_command, audit_command, diff_command, forget_command, image_command,
-    manual_command, map_command, pool_command, receive_command, receive_step, send_command,
-    serve_command, snapshot_command, usage_command, volume_command,
+    manual_command, map_command, operations_command, pool_command, receive_command, receive_step,
+    send_command, serve_command, snapshot_command, top, usage_command, volume_command,
 };
 
 /// Runs one command line and tells how it ended; failures are reported on standard error.
@@ -59,6 +59,10 @@ pub(crate) fn dispatch(context: Context<'_>, cli: &Cli) -> Result<(), Failure> {
         Command::Forget(arguments) => forget_command::run(context, arguments),
         Command::Audit(arguments) => audit_command::run(console, arguments),
         Command::Usage(arguments) => usage_command::run(console, arguments),
+        Command::Operations(arguments) => {
+            operations_command::run(console, &cli.admin_socket, arguments)
+        }
+        Command::Top(arguments) => top::run(console, &cli.admin_socket, arguments),
         Command::Map(arguments) => map_command::run(console, arguments),
         Command::Diff(arguments) => diff_command::run(console, arguments),
         Command::Send(arguments) => send_command::run(console, &cli.admin_socket, arguments),

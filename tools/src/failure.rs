@@ -183,6 +183,16 @@ pub enum Failure {
         /// Why that failed.
         why: String,
     },
+    /// Nobody tells what was done in a pool.
+    #[error("nobody tells what was done in pool {pool:?}: {socket}: {why}; only `thinly serve` and the driver keep that, and --admin-socket names where they listen", socket = socket.display())]
+    NotTold {
+        /// The pool.
+        pool: String,
+        /// The socket that was tried.
+        socket: PathBuf,
+        /// Why that failed.
+        why: String,
+    },
     /// The process that holds the pool ended, or said what is no answer.
     #[error("the process behind {socket} holds the pool and did not answer to the end: {source}; what was asked for may be done", socket = socket.display())]
     ResidentGone {
@@ -255,9 +265,10 @@ impl Failure {
             Self::Engine(error) => Exit::of_class(error.exit_class()),
             Self::Usage(_) | Self::HandleList { .. } => Exit::Usage,
             Self::NoResident { .. } | Self::Busy(_) => Exit::InUse,
-            Self::NoVolume { .. } | Self::NoGroup { .. } | Self::NothingHeld { .. } => {
-                Exit::NotFound
-            }
+            Self::NoVolume { .. }
+            | Self::NoGroup { .. }
+            | Self::NothingHeld { .. }
+            | Self::NotTold { .. } => Exit::NotFound,
             Self::WrongKind { .. }
             | Self::KnownToCluster { .. }
             | Self::KnownByGroup { .. }

@@ -11,9 +11,11 @@ mod erasure;
 mod evacuation;
 mod image;
 mod map;
+mod operations;
 mod policy;
 mod report;
 mod stream;
+mod top;
 mod trim;
 
 use std::collections::BTreeMap;
@@ -42,9 +44,11 @@ pub use self::erasure::ErasureJson;
 pub use self::evacuation::EvacuatedJson;
 pub use self::image::{ImageDeviceJson, ImageDumpJson, ImageJson, SpaceMapJson};
 pub use self::map::MapJson;
+pub use self::operations::{OperationJson, OperationsJson};
 pub use self::policy::PolicyJson;
 pub use self::report::{ErrorJson, EventJson, WarningJson};
 pub use self::stream::{ReceiveJson, ReceivingJson, SendJson, TokenJson};
+pub use self::top::{ReadingJson, ResidentJson, TopEventJson, TopJson, TopPoolJson, TopVolumeJson};
 pub use self::trim::TrimJson;
 use crate::time::rfc3339;
 

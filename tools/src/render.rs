@@ -8,6 +8,7 @@ mod diff;
 mod erasure;
 mod evacuation;
 mod image;
+mod operations;
 mod policy;
 mod trim;
 
@@ -27,6 +28,8 @@ pub use self::diff::DiffPage;
 pub use self::erasure::erasure;
 pub use self::evacuation::evacuated;
 pub use self::image::{image_page, image_table};
+pub(crate) use self::operations::duration;
+pub use self::operations::operation_table;
 pub use self::trim::trim;
 use crate::advice::advice;
 use crate::json::{pool_state, refuses_writes, volume_state};

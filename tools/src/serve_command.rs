@@ -9,17 +9,19 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::monitor::Monitor;
 use thinly_engine::plan::{Condition, Health, changes};
 use thinly_engine::pool::{Engine, Pool, ReapBudget};
+use uuid::Uuid;
 
-use crate::admin::{AdminServer, Entry, Residence};
+use crate::admin::{AdminServer, Entry, Recent, Residence};
 use crate::args::Serve;
 use crate::console::Console;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::json::EventJson;
 use crate::notify::notify;
@@ -33,7 +35,8 @@ const ROUNDS_PER_LOOK: u64 = 20;
 pub(crate) fn run(console: Console<'_>, socket: &Path, arguments: &Serve) -> Result<(), Failure> {
     let signals = block_stop_signals()?;
     let log = Log { console };
-    let served = Arc::new(AllServed(attach_all(log, arguments)?));
+    let recent = Arc::new(Recent::default());
+    let served = Arc::new(AllServed(attach_all(log, arguments, &recent)?, recent));
     let discard_bytes_per_second = arguments.reap_rate;
     let budget = ReapBudget { discard_bytes_per_second, ..ReapBudget::default() };
     served.0.iter().for_each(|served| served.pool.set_reap_budget(budget));
@@ -104,12 +107,16 @@ fn tell_manager(log: Log<'_>, state: &str) {
 }
 
 /// All of them, or none: what was attached already is released again.
-fn attach_all(log: Log<'_>, arguments: &Serve) -> Result<Vec<Served>, Failure> {
+fn attach_all(
+    log: Log<'_>,
+    arguments: &Serve,
+    recent: &Arc<Recent>,
+) -> Result<Vec<Served>, Failure> {
     let engine = Engine::new()?;
     let patience = Duration::from_secs(arguments.wait.unwrap_or(0));
     let mut served = Vec::new();
     for name in &arguments.pools {
-        match Served::attach(&engine, log, name, patience) {
+        match Served::attach(&engine, log, name, patience, recent) {
             Ok(one) => served.push(one),
             Err(failure) => {
                 for one in served {
@@ -163,9 +170,9 @@ impl Stop {
     }
 }
 
-/// The pools that we are the writer of.
+/// The pools that we are the writer of, and what was done in them.
 #[derive(Debug)]
-struct AllServed(Vec<Served>);
+struct AllServed(Vec<Served>, Arc<Recent>);
 
 impl AllServed {
     /// Gives space to pools that run low and may have it.
@@ -187,6 +194,15 @@ impl Residence for AllServed {
             None => Entry::NotHeld,
         }
     }
+
+    fn identify(&self, pool: &str) -> Option<Uuid> {
+        let mut identities = self.0.iter().map(|served| served.pool.identity());
+        identities.find(|identity| identity.is_called(pool)).map(|identity| identity.uuid)
+    }
+
+    fn recent(&self) -> &Recent {
+        &self.1
+    }
 }
 
 /// A pool that we are the writer of.
@@ -198,6 +214,7 @@ struct Served {
     extension_error: Mutex<Option<String>>,
     /// What was wrong with it when that was looked at last.
     conditions: Mutex<Vec<Condition>>,
+    recent: Arc<Recent>,
 }
 
 impl Served {
@@ -206,6 +223,7 @@ impl Served {
         log: Log<'_>,
         name: &str,
         patience: Duration,
+        recent: &Arc<Recent>,
     ) -> Result<Self, Failure> {
         let mut tell = |missing: &str| log.line("waiting", Some(name), missing);
         let (pool, is_new) = open_within(engine, name, &[], patience, true, &mut tell)?;
@@ -219,6 +237,7 @@ impl Served {
             pool,
             extension_error: Mutex::default(),
             conditions: Mutex::default(),
+            recent: Arc::clone(recent),
         })
     }
 
@@ -253,9 +272,11 @@ impl Served {
 
     /// Costs nothing while no thin id waits.
     fn reap(&self, log: Log<'_>) -> Result<(), Failure> {
+        let begun = Instant::now();
         let report = self.pool.reap(&mut |_| {})?;
         if report.reaped > 0 {
             let message = format!("{} freed, {} waiting", report.reaped, report.waiting);
+            self.note("reap", &message, begun);
             log.line("reaped", Some(&self.name), &message);
         }
         Ok(())
@@ -283,10 +304,12 @@ impl Served {
 
     fn extend_if_due(&self, log: Log<'_>) {
         let mut last = self.extension_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
         match self.pool.tend() {
             Ok(extended) => {
                 last.take();
                 if let Some(extended) = extended {
+                    self.note("extend", &extended.to_string(), begun);
                     log.line("extended", Some(&self.name), &extended.to_string());
                 }
             }
@@ -298,6 +321,12 @@ impl Served {
                 }
             }
         }
+    }
+
+    /// What is done here by itself and went well.
+    fn note(&self, operation: &str, what: &str, begun: Instant) {
+        let (uuid, took) = (self.pool.identity().uuid, begun.elapsed());
+        self.recent.note(Some(uuid), operation, Some(what), took, Exit::Success.kind());
     }
 
     fn release(self, log: Log<'_>) {

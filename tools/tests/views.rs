@@ -10,8 +10,8 @@ use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EvacuatedJson, EventJson, FileJson, FindingJson, ImageDeviceJson,
-    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, PageJson, PoolJson, Ranges, ReceiveJson,
-    ReceivingJson, RepairJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TrimJson,
+    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, OperationJson, OperationsJson, PageJson, PoolJson, Ranges, ReceiveJson,
+    ReadingJson, ReceivingJson, RepairJson, ResidentJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TopEventJson, TopJson, TopPoolJson, TopVolumeJson, TrimJson,
     UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
@@ -338,6 +338,8 @@ fn all_keys() -> BTreeSet<String> {
         serde_json::to_value(image_dump()),
         serde_json::to_value(check()),
         serde_json::to_value(drawn()),
+        serde_json::to_value(watched()),
+        serde_json::to_value(operations()),
         serde_json::to_value(adoption()),
         serde_json::to_value(audit()),
         serde_json::to_value(sent()),
@@ -414,6 +416,49 @@ fn drawn() -> MapJson {
         bars: Vec::new(),
     };
     MapJson::new(&map, Path::new("f"), 1)
+}
+
+fn operations() -> OperationsJson {
+    let operation = OperationJson {
+        ended_at: Some("2024-02-29T12:34:56.007Z".to_owned()),
+        operation: "snapshot create".to_owned(),
+        subject: Some("web".to_owned()),
+        duration_seconds: 0.0042,
+        outcome: "ok".to_owned(),
+    };
+    OperationsJson { holder_pid: 4711, operations: vec![operation] }
+}
+
+fn watched() -> TopJson {
+    let volume = TopVolumeJson { volume: VolumeJson::from(&volume()), exclusive_bytes: Some(GIB) };
+    let reading = ReadingJson { read_at: None, duration_seconds: 0.3, accounting_error: None };
+    let OperationsJson { holder_pid, operations } = operations();
+    TopJson {
+        at: None,
+        pools: vec![TopPoolJson {
+            pool: PoolJson::from(&healthy_pool()),
+            volumes: Some(vec![volume]),
+            volumes_error: None,
+            accounting: Some(reading),
+            resident: Some(ResidentJson {
+                holder_pid: Some(holder_pid),
+                operations: Some(operations),
+                resident_error: None,
+            }),
+        }],
+        events: vec![TopEventJson {
+            at: None,
+            pool: "p0".to_owned(),
+            event: "health",
+            message: "m".to_owned(),
+        }],
+        troubles: Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_holder_did() {
+    insta::assert_snapshot!(render::operation_table(&operations().operations));
 }
 
 fn sent() -> SendJson {

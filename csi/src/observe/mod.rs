@@ -26,3 +26,4 @@ pub(crate) fn made(id: &impl std::fmt::Display) {
 
 pub(crate) use endpoint::{Metrics, serve};
 pub(crate) use layer::ObserveLayer;
+pub(crate) use rpc::{code_name, is_reading};

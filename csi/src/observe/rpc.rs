@@ -54,12 +54,12 @@ pub(super) fn rpc_of(path: &str) -> &'static str {
 }
 
 /// Whether a call changes nothing, so that its success is worth no line.
-pub(super) fn is_reading(rpc: &str) -> bool {
+pub(crate) fn is_reading(rpc: &str) -> bool {
     rpc == "Probe" || ["Get", "List", "Validate"].iter().any(|word| rpc.contains(word))
 }
 
 /// The code, as other gRPC programs label it.
-pub(super) const fn code_name(code: Code) -> &'static str {
+pub(crate) const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "Canceled",

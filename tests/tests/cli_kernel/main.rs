@@ -16,5 +16,7 @@ mod program;
 mod requests;
 mod resident;
 mod stream;
+mod top;
 mod trims;
 mod verbs;
+mod watcher;

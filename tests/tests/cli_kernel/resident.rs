@@ -14,7 +14,7 @@ use thinly_engine::pool::Engine;
 
 use crate::program::{TestPool, json, refused, text};
 
-struct Resident {
+pub(crate) struct Resident {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
     directory: TempDir,
@@ -22,7 +22,7 @@ struct Resident {
 
 impl Resident {
     #[allow(clippy::disallowed_methods, reason = "the test runs the program that it tests")]
-    fn start(pool: &str, socket: Option<&str>) -> Self {
+    pub(crate) fn start(pool: &str, socket: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = Command::new("thinly");
         command.args(["serve", pool, "--json"]).stderr(Stdio::piped());
@@ -35,12 +35,12 @@ impl Resident {
         Self { child, log, directory }
     }
 
-    fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         self.directory.path().join("thinly.sock").display().to_string()
     }
 
     /// Reads the log up to this event.
-    fn wait_for(&mut self, event: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, event: &str) -> Value {
         for line in self.log.by_ref() {
             let value: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if value["event"] == event {
@@ -50,7 +50,7 @@ impl Resident {
         panic!("the log ended without {event}");
     }
 
-    fn stop(mut self, signal: Signal) {
+    pub(crate) fn stop(mut self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
         self.wait_for("stopping");
         self.wait_for("released");

@@ -94,6 +94,10 @@ fn the_driver_runs_changes_for_the_command() -> Result<()> {
     let adopt = ["adopt", &admin.path("mine"), "--access", "block", "--node", "n1"];
     let handle = admin.done(&adopt)?["handle"].clone();
     ensure!(driver.client().volumes()?[0].volume_id == handle && known()? == 1, "{handle}");
+    let told = admin.done(&["operations", &admin.pool])?;
+    let last = &told["operations"][0];
+    ensure!(last["operation"] == "adopt" && last["subject"] == "mine", "{told}");
+    ensure!(last["outcome"] == "ok" && told["holder_pid"] == driver.pid(), "{told}");
     let why = admin.refused(&["volume", "delete", &admin.path("mine")], Exit::Refused)?;
     ensure!(why.contains(handle.as_str().unwrap_or_default()), "{why}");
     admin.done(&["forget", &admin.path("mine")])?;

@@ -44,6 +44,8 @@ impl<'a> Change<'a> {
             | Command::Image { .. }
             | Command::Audit(_)
             | Command::Usage(_)
+            | Command::Operations(_)
+            | Command::Top(_)
             | Command::Map(_)
             | Command::Diff(_)
             | Command::Dm(_)

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use super::change::Change;
 use super::protocol::{Reply, Request, read_reply, send};
@@ -13,6 +14,10 @@ use crate::args::Command;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::json::OperationsJson;
+
+/// How long the holder of a pool may take to tell what it did: it waits for nothing to do so.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the process behind `socket` to run a command that failed because its pool is held, and
 /// passes its answer on. `refused` is that failure: it stands when nobody else can help.
@@ -65,4 +70,34 @@ fn meant_here(
         texts.extend(["--node".to_owned(), node_of(console, arguments)?]);
     }
     Ok(texts)
+}
+
+/// What came of asking a holder what it did.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The operations.
+    Operations(OperationsJson),
+    /// Whoever listens does not hold the pool.
+    NotHeld,
+    /// It does not know the question: it is older than this program.
+    Unknown,
+}
+
+/// Asks the process behind `socket` what it did last in a pool.
+pub(crate) fn ask_recent(socket: &Path, pool: &str) -> io::Result<Told> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let arguments = ["thinly", "operations", pool, "--json"].map(str::to_owned).to_vec();
+    send(&stream, &Request { arguments })?;
+    let mut replies = BufReader::new(stream);
+    let mut told = Told::Unknown;
+    loop {
+        match read_reply(&mut replies)? {
+            Reply::Answer(text) => told = Told::Operations(serde_json::from_str(&text)?),
+            Reply::Aside(_) => {}
+            Reply::Exit(_) => return Ok(told),
+            Reply::NotHeld => return Ok(Told::NotHeld),
+        }
+    }
 }

@@ -11,20 +11,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use thinly_engine::catalogue::VolumeName;
 use thinly_engine::pool::Pool;
+use uuid::Uuid;
 
 use super::change::Change;
 use super::protocol::{Reply, Request, read_request, send};
-use crate::args::Cli;
+use super::recent::Recent;
+use crate::args::{Cli, Command};
 use crate::cli::{dispatch, report};
 use crate::console::{Console, Output};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::operations_command;
 use crate::socket::{SocketError, listen};
 
 /// How long the other side may be silent while it is its turn.
@@ -46,6 +49,12 @@ pub trait Residence: Debug + Send + Sync {
     /// Runs `work` on the pool of this name or uuid, while nobody else changes those of its volumes
     /// and snapshots that have one of these names.
     fn enter(&self, pool: &str, volumes: &[&VolumeName], work: &mut dyn FnMut(&Pool)) -> Entry;
+
+    /// The uuid of the pool of this name or uuid, if it is held here. It waits for no change.
+    fn identify(&self, pool: &str) -> Option<Uuid>;
+
+    /// What was done here last.
+    fn recent(&self) -> &Recent;
 }
 
 /// Runs changes for commands that found their pool held by this process.
@@ -129,8 +138,11 @@ impl Output for Peer<'_> {
 }
 
 fn answer(request: &Request, output: &dyn Output, residence: &dyn Residence) -> Reply {
-    let cli = match Cli::try_parse_from(&request.arguments) {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches_from(&request.arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, words_of(&matches))));
+    let (cli, operation) = match parsed {
+        Ok(parsed) => parsed,
         // They parse in the command that sends them: the two are of different versions.
         Err(error) => {
             let console = Console::to(output, request.arguments.iter().any(|one| one == "--json"));
@@ -138,19 +150,48 @@ fn answer(request: &Request, output: &dyn Output, residence: &dyn Residence) -> 
         }
     };
     let console = Console::to(output, cli.json);
+    if let Command::Operations(arguments) = &cli.command {
+        return tell_recent(console, residence, &arguments.pool);
+    }
     let Some(change) = Change::of(&cli.command) else {
         let text = "the process that holds the pool does not run this command for others";
         return refuse(console, Failure::Usage(text.to_owned()));
     };
-    let mut outcome = Ok(());
+    let (mut outcome, mut uuid, begun) = (Ok(()), None, Instant::now());
     let entry = residence.enter(change.pool, &change.volumes, &mut |pool| {
+        uuid = Some(pool.identity().uuid);
         outcome = dispatch(Context::within(console, pool), &cli);
     });
     match entry {
-        Entry::Done => Reply::Exit(report(console, outcome).code()),
+        Entry::Done => {
+            let exit = report(console, outcome);
+            let names: Vec<String> = change.volumes.iter().map(ToString::to_string).collect();
+            let object = (!names.is_empty()).then(|| names.join(","));
+            let (took, recent) = (begun.elapsed(), residence.recent());
+            recent.note(uuid, &operation, object.as_deref(), took, exit.kind());
+            Reply::Exit(exit.code())
+        }
         Entry::NotHeld => Reply::NotHeld,
         Entry::Busy(why) => refuse(console, Failure::Busy(why)),
     }
+}
+
+/// The words of the verb: `volume create`.
+fn words_of(matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut inner = matches.subcommand();
+    while let Some((word, matches)) = inner {
+        words.push(word);
+        inner = matches.subcommand();
+    }
+    words.join(" ")
+}
+
+/// Of a pool that is held here, whatever is being changed in it at this moment.
+fn tell_recent(console: Console<'_>, residence: &dyn Residence, pool: &str) -> Reply {
+    let Some(uuid) = residence.identify(pool) else { return Reply::NotHeld };
+    let told = operations_command::answer(console, &residence.recent().of(uuid));
+    Reply::Exit(report(console, told).code())
 }
 
 fn refuse(console: Console<'_>, failure: Failure) -> Reply {
@@ -168,11 +209,27 @@ mod tests {
     #[derive(Debug)]
     struct Empty {
         busy: bool,
+        recent: Recent,
+    }
+
+    fn empty(busy: bool) -> Arc<Empty> {
+        let recent = Recent::default();
+        let took = Duration::from_millis(1234);
+        recent.note(Some(Uuid::nil()), "volume create", Some("web"), took, "ok");
+        Arc::new(Empty { busy, recent })
     }
 
     impl Residence for Empty {
         fn enter(&self, _: &str, _: &[&VolumeName], _: &mut dyn FnMut(&Pool)) -> Entry {
             if self.busy { Entry::Busy("it is being resized".to_owned()) } else { Entry::NotHeld }
+        }
+
+        fn identify(&self, pool: &str) -> Option<Uuid> {
+            (pool == "known").then(Uuid::nil)
+        }
+
+        fn recent(&self) -> &Recent {
+            &self.recent
         }
     }
 
@@ -192,7 +249,7 @@ mod tests {
     fn it_refuses_what_it_must_and_ends_when_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("thinly.sock");
-        let server = AdminServer::start(&path, Arc::new(Empty { busy: false })).unwrap();
+        let server = AdminServer::start(&path, empty(false)).unwrap();
         let delete = line(&["thinly", "volume", "delete", "p/v"]);
         assert_eq!(ask(&path, &delete), [Reply::NotHeld]);
         assert_eq!(ask(&path, "nonsense\n"), []);
@@ -204,16 +261,39 @@ mod tests {
         let replies = ask(&path, &line(&["thinly", "volume", "explode", "p/v"]));
         assert!(matches!(replies.as_slice(), [Reply::Aside(_), Reply::Exit(2)]), "{replies:?}");
         // A second one finds the place taken.
-        let second = AdminServer::start(&path, Arc::new(Empty { busy: true }));
+        let second = AdminServer::start(&path, empty(true));
         assert!(matches!(second, Err(SocketError::Served { .. })));
         server.stop();
         assert!(!path.exists());
-        let server = AdminServer::start(&path, Arc::new(Empty { busy: true })).unwrap();
+        let server = AdminServer::start(&path, empty(true)).unwrap();
         let replies = ask(&path, &delete);
         let [Reply::Aside(why), Reply::Exit(5)] = replies.as_slice() else {
             panic!("{replies:?}");
         };
         assert!(why.contains("it is being resized"), "{why}");
         server.stop();
+    }
+
+    #[test]
+    fn it_tells_what_was_done_even_while_nothing_can_be_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("thinly.sock");
+        let server = AdminServer::start(&path, empty(true)).unwrap();
+        let replies = ask(&path, &line(&["thinly", "operations", "known", "--json"]));
+        let [Reply::Answer(text), Reply::Exit(0)] = replies.as_slice() else {
+            panic!("{replies:?}");
+        };
+        assert!(text.contains("volume create") && text.contains("1.234"), "{text}");
+        let replies = ask(&path, &line(&["thinly", "operations", "elsewhere"]));
+        assert_eq!(replies, [Reply::NotHeld]);
+        server.stop();
+    }
+
+    #[test]
+    fn a_verb_is_called_by_its_words() {
+        let of =
+            |line: &str| words_of(&Cli::command().try_get_matches_from(line.split(' ')).unwrap());
+        assert_eq!(of("thinly --json volume create p/v --size 1G"), "volume create");
+        assert_eq!(of("thinly adopt p/v"), "adopt");
     }
 }
