@@ -45,7 +45,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-package test-image test-docs test-kernel deb image release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-package test-image test-docs test-reset test-kernel deb image release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -72,7 +72,7 @@ demo: ## the main job, on a real kernel: in the guest, or here with HOST=1
 	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' THINLY_CSI='$(RELEASE)/thinly-csi' \
 		CSI_DEMO='$(DEBUG)/thinly-csi-demo' tools/demo/run.sh
 
-test: ## every test: native, instructions, documentation, monitoring, manifests, package, image, shell blocks, kernel
+test: ## every test: native, instructions, documentation, monitoring, manifests, package, image, shell blocks, a reset, kernel
 	@$(MAKE) --no-print-directory test-native
 	@$(MAKE) --no-print-directory test-instructions
 	@$(MAKE) --no-print-directory test-doc
@@ -81,6 +81,7 @@ test: ## every test: native, instructions, documentation, monitoring, manifests,
 	@$(MAKE) --no-print-directory test-bed
 	@$(MAKE) --no-print-directory test-package
 	@$(MAKE) --no-print-directory test-docs
+	@$(MAKE) --no-print-directory test-reset
 	@$(MAKE) --no-print-directory test-image
 	@$(MAKE) --no-print-directory test-kernel
 
@@ -119,6 +120,9 @@ image: ## the driver's container image, by buildah, podman or docker; IMAGE=name
 test-image: deps runner build ## the image from what is built, what is in it, and the driver's tests against it, as a container
 	@tools/image/deps.sh
 	@GUEST='$(GUEST)' RELEASE='$(RELEASE)' tools/image/test.sh
+
+test-reset: deps runner build ## the guest is cut off while a disk is emptied under fio, which then finds all that was acknowledged
+	@GUEST='$(GUEST)' THINLY='$(RELEASE)/thinly' tools/crash/evacuation.sh
 
 test-bed: deps runner ## the guest runner itself, with real guests
 	cargo test --package thinly-guest --test bed -- --ignored --test-threads=1

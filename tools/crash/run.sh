@@ -35,6 +35,7 @@ prove power-cuts "$here/../powercut/run.sh"
 prove kills-and-io-errors "$GUEST" run --log --timeout 2700 $PROGRAMS --cargo-tests thinly-tests -- \
     'THINLY_CRASH=full engine --nocapture --test-threads 3 kills:: io_errors:: reaping_many::'
 prove resets "$here/resets.sh"
+prove evacuation "$here/evacuation.sh"
 for proof in chaos reboots; do
     # shellcheck disable=SC2086
     prove "driver-$proof" env THINLY_CRASH=full "$GUEST" test --package thinly-tests $PROGRAMS --timeout 900 \
