@@ -10,9 +10,10 @@ use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EvacuatedJson, EventJson, FileJson, FindingJson, ImageDeviceJson,
-    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, OperationJson, OperationsJson, PageJson, PoolJson, Ranges, ReceiveJson,
-    ReadingJson, ReceivingJson, RepairJson, ResidentJson, SalvagedJson, SendJson, SpaceMapJson, TokenJson, TopEventJson, TopJson, TopPoolJson, TopVolumeJson, TrimJson,
-    UnnamedJson, VolumeJson, WarningJson,
+    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, OperationJson, OperationsJson, PageJson,
+    PoolJson, Ranges, ReadingJson, ReceiveJson, ReceivingJson, RepairJson, ResidentJson,
+    SalvagedJson, SendJson, SpaceMapJson, TokenJson, TopEventJson, TopJson, TopPoolJson,
+    TopVolumeJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
 };
 use thinly::{exit, render};
 use thinly_engine::catalogue::{

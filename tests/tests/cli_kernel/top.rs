@@ -104,11 +104,11 @@ fn what_happens_to_a_pool_is_told_to_its_end() {
 #[test]
 fn a_holder_tells_what_it_did() {
     let pool = pool_with_volumes();
-    refused(&["operations", &pool.name, "--admin-socket", "/nowhere.sock"], Exit::NotFound, &[
-        &pool.name,
-        "/nowhere.sock",
-        "thinly serve",
-    ]);
+    refused(
+        &["operations", &pool.name, "--admin-socket", "/nowhere.sock"],
+        Exit::NotFound,
+        &[&pool.name, "/nowhere.sock", "thinly serve"],
+    );
     let mut resident = Resident::start(&pool.name, None);
     resident.wait_for("attached");
     let socket = resident.socket();

@@ -60,7 +60,8 @@ impl Watcher {
             .spawn()
             .unwrap();
         let terminal = File::from(terminal);
-        let screen: Shared = Arc::new((Mutex::new(vt100::Parser::new(rows, columns, 0)), Condvar::new()));
+        let screen: Shared =
+            Arc::new((Mutex::new(vt100::Parser::new(rows, columns, 0)), Condvar::new()));
         let reader = read(terminal.try_clone().unwrap(), Arc::clone(&screen));
         Self { shell, terminal, before, screen, reader: Some(reader), directory }
     }

@@ -43,6 +43,7 @@ const SNAPSHOTS: [Expected; 4] = [
     ("came@web-monday", bytes_of_mib(64), &[(0, 4, b'w'), (4, 60, 0)]),
 ];
 
+#[expect(clippy::disallowed_methods, reason = "the tests carry no decompressor")]
 fn unpack(packed: &[u8], disk: &Path) -> Result<()> {
     let mut gzip = Command::new("gzip")
         .arg("-dc")
