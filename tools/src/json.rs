@@ -82,6 +82,7 @@ pub struct PoolJson {
     pub held_root_block: Option<u64>,
     pub clean: bool,
     pub writer_pid: Option<u32>,
+    pub writer_elsewhere: bool,
 }
 
 /// One device of a pool.
@@ -272,6 +273,7 @@ impl From<&PoolView> for PoolJson {
             held_root_block: view.held_root,
             clean: view.clean,
             writer_pid: view.writer,
+            writer_elsewhere: view.is_written_elsewhere,
         }
     }
 }

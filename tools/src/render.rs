@@ -138,6 +138,9 @@ pub fn pool_page(pool: &PoolView) -> String {
     let policy = |of: fn(&PoolPolicy) -> String| pool.policy.as_ref().map_or_else(nothing, of);
     let writer = match pool.writer {
         Some(pid) => format!("process {pid}"),
+        None if pool.is_written_elsewhere => {
+            "a process in another container, or on the host, if it still runs".to_owned()
+        }
         None if pool.clean => "none; the last one ended in order".to_owned(),
         None => "none; the last one was cut short".to_owned(),
     };

@@ -89,6 +89,7 @@ fn healthy_pool() -> PoolView {
         held_root: None,
         clean: true,
         writer: None,
+        is_written_elsewhere: false,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::claim::holder;
+use super::claim::{holder, is_held_elsewhere};
 use super::error::PoolError;
 use super::fallen::fallen_filesystems;
 use super::handle::Pool;
@@ -88,6 +88,7 @@ fn from_labels(located: &Located) -> PoolView {
         held_root: None,
         clean: true,
         writer: None,
+        is_written_elsewhere: false,
     };
     view.devices.extend(found.devices.iter().map(|device| DeviceView {
         path: Some(device.path.clone()),
@@ -180,6 +181,7 @@ fn from_kernel(
     }
     view.reaping_bytes = mapped_bytes(&reader, view.block_size, &view.tombstones);
     view.writer = holder(located.uuid());
+    view.is_written_elsewhere = is_held_elsewhere(located.uuid());
     Ok(())
 }
 

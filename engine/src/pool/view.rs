@@ -105,6 +105,9 @@ pub struct PoolView {
     pub clean: bool,
     /// The process that holds the writer's claim, when it is known.
     pub writer: Option<u32>,
+    /// Whether the claim was last taken by a process with process numbers of its own, as in a container, that has not
+    /// ended in order.
+    pub is_written_elsewhere: bool,
 }
 
 impl PoolView {

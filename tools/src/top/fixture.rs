@@ -65,6 +65,7 @@ pub(super) fn pool(name: &str, number: u128) -> PoolView {
         held_root: None,
         clean: true,
         writer: None,
+        is_written_elsewhere: false,
     }
 }
 
