@@ -72,7 +72,11 @@ impl Watcher {
         let mut parser = self.lock();
         while !is_wanted(parser.screen()) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what} does not come:\n{}", parser.screen().contents());
+            if left.is_zero() {
+                let text = parser.screen().contents();
+                drop(parser);
+                panic!("{what} does not come:\n{text}");
+            }
             parser = self.screen.1.wait_timeout(parser, left).unwrap().0;
         }
         parser.screen().contents()

@@ -97,7 +97,7 @@ fn the_driver_runs_changes_for_the_command() -> Result<()> {
     let told = admin.done(&["operations", &admin.pool])?;
     let last = &told["operations"][0];
     ensure!(last["operation"] == "adopt" && last["subject"] == "mine", "{told}");
-    ensure!(last["outcome"] == "ok" && told["holder_pid"] == driver.pid(), "{told}");
+    ensure!(last["outcome"] == "ok" && told["holder_pid"] == driver.pid().as_raw(), "{told}");
     let why = admin.refused(&["volume", "delete", &admin.path("mine")], Exit::Refused)?;
     ensure!(why.contains(handle.as_str().unwrap_or_default()), "{why}");
     admin.done(&["forget", &admin.path("mine")])?;

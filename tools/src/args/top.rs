@@ -18,8 +18,8 @@ Example:
 Keys: arrows or j and k move, Tab goes to the next part, Enter shows details, s sorts, r reverses,
 / filters, p pauses, + and - change the interval, ? helps, q ends.
 
-What volumes hold alone is read from the metadata as by `thinly usage`, every 10 seconds at most, and
-never for more than a tenth of the time.";
+What volumes hold alone is read from the metadata as by `thinly usage`: every 10 seconds at most,
+and never for more than a tenth of the time.";
 
 pub(super) const OPERATIONS_EXAMPLE: &str = "\
 Example:
