@@ -46,7 +46,11 @@ pub(crate) fn prepare(
         if !file.exists() {
             fs::File::create(&file)?.set_len(disk.size_bytes)?;
         }
-        machine.disk(&file, &qemu::disk_serial(index), disk.block_bytes);
+        let serial = qemu::disk_serial(index);
+        match spec.disks_write_at {
+            None => machine.disk(&file, &serial, disk.block_bytes),
+            Some(pace) => machine.slow_disk(&file, &serial, disk.block_bytes, pace),
+        }
     }
     machine.read_only_disk(root, serial::ROOT);
     machine.read_only_disk(&kernel.modules_image, serial::MODULES);

@@ -9,6 +9,9 @@ use crate::protocol::PORT_NAME;
 /// The program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
+/// How a disk is opened that is written. Flushes are not passed on.
+const WRITTEN: &str = "cache=unsafe,discard=unmap";
+
 /// Everything QEMU is told.
 #[derive(Debug)]
 pub struct Machine {
@@ -57,9 +60,16 @@ impl Machine {
         self.drive(image, serial, "read-only=on", 512);
     }
 
-    /// A disk that is written. Flushes are not passed on: a reset of the guest loses nothing that QEMU holds.
+    /// A disk that is written. A reset of the guest loses nothing that QEMU holds.
     pub fn disk(&mut self, image: &Path, serial: &str, block_bytes: u32) {
-        self.drive(image, serial, "cache=unsafe,discard=unmap", block_bytes);
+        self.drive(image, serial, WRITTEN, block_bytes);
+    }
+
+    /// The same, of which so much is written in a second and no more.
+    pub fn slow_disk(&mut self, image: &Path, serial: &str, block_bytes: u32, mib_per_second: u32) {
+        let bytes = u64::from(mib_per_second) << 20;
+        let options = format!("{WRITTEN},throttling.bps-write={bytes}");
+        self.drive(image, serial, &options, block_bytes);
     }
 
     fn drive(&mut self, image: &Path, serial: &str, options: &str, block_bytes: u32) {

@@ -18,6 +18,9 @@ pub struct Spec {
     /// Sizes of the fresh disks, as in "10G 512M 4G:4096" (size, then logical block size when not 512).
     #[arg(long, env = "DISKS", default_value = "", hide_env_values = true)]
     pub disks: Disks,
+    /// Let nothing write the fresh disks faster than this, each, so that what a test interrupts takes its time.
+    #[arg(long, value_name = "MIB_PER_SECOND")]
+    pub disks_write_at: Option<u32>,
     /// Keep the disks in this directory, and take those that are there already.
     #[arg(long, value_name = "DIR")]
     pub keep_disks: Option<PathBuf>,
