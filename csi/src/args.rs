@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use thinly_cluster::Access;
 use thinly_csi::serve::Options;
 use thinly_csi::{Endpoint, Identity};
 use thinly_engine::catalogue::{DRIVER_NAME, TOPOLOGY_KEY};
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     /// metadata is read once; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     accounting_interval: u64,
+    /// Act in the cluster: label the snapshots of this node for its sidecar, and send claims that are
+    /// filled from something on this node to it. By the pod's service account, or by KUBECONFIG
+    #[arg(long, env = "CLUSTER_CONTROLLER")]
+    cluster_controller: bool,
     /// How to log on standard error; what, is chosen by RUST_LOG (info by default)
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -96,6 +101,7 @@ impl Args {
             admin_socket: self.admin_socket,
             metrics_address: self.metrics_address,
             accounting_interval: Duration::from_secs(self.accounting_interval),
+            cluster: self.cluster_controller.then_some(Access::Pod),
         }
     }
 }

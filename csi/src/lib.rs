@@ -6,12 +6,14 @@
 //! * `driver`, `pools`: what all services share;
 //! * `admin`: changes that the command `thinly` asks for;
 //! * `identity`, `controller`, `group`, `snapshot_metadata`, `node`: the services;
+//! * [`cluster`]: what the driver does in its cluster, by the API server;
 //! * `observe`: a line and a number for every call, metrics;
 //! * [`host`]: mounts and filesystems of this host;
 //! * [`config`], [`serve`]: what the program is started with, and its life.
 #![deny(unsafe_code)]
 
 mod admin;
+pub mod cluster;
 pub mod config;
 mod controller;
 mod driver;

@@ -25,10 +25,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn log_to_standard_error(format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .from_env()
         .context("RUST_LOG is not understood; try RUST_LOG=info")?;
+    if !std::env::var("RUST_LOG").is_ok_and(|asked| asked.contains("kube")) {
+        // It tells each failed request; the controller tells what has changed.
+        filter = filter.add_directive("kube_client=off".parse()?);
+    }
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     match format {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thinly::admin::AdminServer;
 use thinly::socket::SocketError;
+use thinly_cluster::Access;
 use thinly_csi_wire::controller_server::ControllerServer;
 use thinly_csi_wire::group_controller_server::GroupControllerServer;
 use thinly_csi_wire::identity_server::IdentityServer;
@@ -24,6 +25,7 @@ use tonic::transport::server::Router;
 use tower::layer::util::{Identity as NoLayer, Stack};
 
 use crate::admin::Admin;
+use crate::cluster::{ClusterMetrics, Controller, LocalPools, Pace, Settings};
 use crate::config::{Config, ConfigError};
 use crate::controller::ControllerService;
 use crate::driver::{Driver, Identity};
@@ -100,6 +102,8 @@ pub struct Options {
     pub metrics_address: Option<String>,
     /// How old the answer may get to what volumes hold alone; zero is never to ask.
     pub accounting_interval: Duration,
+    /// The cluster to act in; none without.
+    pub cluster: Option<Access>,
 }
 
 /// Serves until SIGTERM or SIGINT. Volumes stay active: the next process goes on with them.
@@ -111,7 +115,8 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
     let driver = Arc::new(Driver::new(options.identity.clone(), kubelet));
-    let metrics = Metrics::new(&driver, options.accounting_interval);
+    let of_cluster = options.cluster.is_some().then(ClusterMetrics::default);
+    let metrics = Metrics::new(&driver, options.accounting_interval, of_cluster.as_ref());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let name = tokio::select! {
@@ -123,6 +128,9 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     });
     if let Some(address) = &options.metrics_address {
         serve_metrics(address, &metrics, stopped.clone()).await?;
+    }
+    if let (Some(access), Some(counts)) = (options.cluster.clone(), of_cluster) {
+        act_in_cluster(&driver, access, counts, stopped.clone());
     }
     let tending = tokio::spawn(tend(Arc::clone(&driver), options.clone(), config, stopped.clone()));
     let admin = take_changes(&driver, &options.admin_socket);
@@ -152,6 +160,24 @@ pub async fn serve(options: Options) -> Result<(), ServeError> {
     say_farewell(&driver).await;
     let _ = std::fs::remove_file(options.endpoint.path());
     Ok(())
+}
+
+/// Labels snapshots and sends claims here, beside the calls.
+fn act_in_cluster(
+    driver: &Arc<Driver>,
+    access: Access,
+    metrics: ClusterMetrics,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let settings = Settings {
+        driver_name: driver.identity.driver_name.clone(),
+        node: driver.identity.node_id.clone(),
+        pace: Pace::default(),
+    };
+    let driver = Arc::clone(driver);
+    let pools = LocalPools::new(move || driver.classes().iter().map(|class| class.uuid).collect());
+    let controller = Controller { access, settings, pools, metrics };
+    tokio::spawn(controller.run(async move { told(&mut stopped).await }));
 }
 
 /// Volumes are served where no command can be as well.

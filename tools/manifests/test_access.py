@@ -41,11 +41,11 @@ GROUP_SNAPSHOTTER = {
 }
 CLUSTER_CONTROLLER = {
     (SNAP, "volumesnapshotcontents"): "get list patch watch",
-    (SNAP, "volumesnapshots"): READ,
+    (SNAP, "volumesnapshots"): "get",
     ("", "persistentvolumeclaims"): "get list patch watch",
-    ("", "persistentvolumes"): READ,
-    (STORAGE, "storageclasses"): READ,
-    ("", "events"): "create patch",
+    ("", "persistentvolumes"): "get list",
+    (GROUP, "volumegroupsnapshotcontents"): "list",
+    (STORAGE, "storageclasses"): "get",
 }
 CAPACITY = {
     (STORAGE, "csistoragecapacities"): "create delete get list patch update watch",

@@ -50,14 +50,10 @@ def source(*path):
     return SOURCE.joinpath(*path).read_text(encoding="utf-8").split("#[cfg(test)]")[0]
 
 
-# What another change brings to the driver.
-COMING = {"cluster-controller"}
-
-
 def flags():
     """The driver's options."""
     fields = re.findall(r"#\[arg\(long[^\]]*\)\]\s+(?:pub\(crate\) )?(\w+):", source("args.rs"))
-    return {field.replace("_", "-") for field in fields} | COMING
+    return {field.replace("_", "-") for field in fields}
 
 
 def keys(*path):

@@ -20,6 +20,7 @@ use super::layer::ObserveLayer;
 use super::pools::Pools;
 use super::rpc::RpcMetrics;
 use super::sample::Sampler;
+use crate::cluster::ClusterMetrics;
 use crate::driver::Driver;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,9 +37,16 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// `accounting` is how old the answer may get to what volumes hold alone.
-    pub(crate) fn new(driver: &Arc<Driver>, accounting: Duration) -> Arc<Self> {
+    pub(crate) fn new(
+        driver: &Arc<Driver>,
+        accounting: Duration,
+        cluster: Option<&ClusterMetrics>,
+    ) -> Arc<Self> {
         let mut registry = Registry::default();
         let rpcs = RpcMetrics::new(&mut registry);
+        if let Some(cluster) = cluster {
+            cluster.register(&mut registry);
+        }
         let (sampler, of) = (Sampler::new(accounting), Arc::clone(driver));
         registry.register_collector(Box::new(Pools(move || sampler.sample(&of))));
         Arc::new(Self { driver: Arc::clone(driver), registry, rpcs, turn: Semaphore::new(1) })

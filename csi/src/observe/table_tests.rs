@@ -14,6 +14,7 @@ use tonic::Code;
 use super::pools::Pools;
 use super::rpc::RpcMetrics;
 use super::sample::{OpenSample, PoolSample, VolumeSample};
+use crate::cluster::ClusterMetrics;
 
 fn gauges() -> Gauges {
     let number = Bytes::new;
@@ -86,6 +87,7 @@ fn served() -> String {
     let mut registry = Registry::default();
     let rpcs = RpcMetrics::new(&mut registry);
     rpcs.count("Probe", Code::NotFound, Duration::from_millis(30));
+    ClusterMetrics::default().register(&mut registry);
     registry.register_collector(Box::new(Pools(samples)));
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
