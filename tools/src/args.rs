@@ -125,8 +125,9 @@ pub enum Command {
     Forget(Forget),
     /// Compare what a pool keeps for a cluster with the handles that the cluster has.
     ///
-    /// It only reads. The exit code is 0 when both have the same objects, and 11 when not; handles of
-    /// other pools are listed and are no difference.
+    /// It only reads, from the pool and from the cluster. The exit code is 0 when both have the same
+    /// objects, and 11 when not; handles of other pools are listed and are no difference. A volume that
+    /// is being made at this moment may seem to lack its handle: what a second run finds too is amiss.
     #[command(after_long_help = cluster::AUDIT_EXAMPLE)]
     Audit(Audit),
     /// Tell what every volume and snapshot of a pool really costs.

@@ -3,7 +3,7 @@
 //! Nothing here asks anybody: views and handles go in, the difference comes out.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use thinly_engine::catalogue::{GroupTag, ObjectId, ObjectKind, VolumeKind};
 use thinly_engine::pool::VolumeView;
@@ -40,6 +40,20 @@ pub struct Dangling {
     pub fault: Fault,
     /// The name of the object with this identity, when there is one.
     pub name: Option<String>,
+    /// What keeps it in the cluster, where that is known.
+    pub object: Option<String>,
+}
+
+/// A cluster's handles, and what keeps each, where that is known.
+pub type Handles = BTreeMap<ObjectId, Option<String>>;
+
+/// What stands where a handle should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// What keeps it in the cluster.
+    pub object: String,
+    /// What stands there.
+    pub handle: String,
 }
 
 /// The difference. Each list is in the order of identities.
@@ -49,6 +63,8 @@ pub struct Audit {
     pub unnamed: Vec<Known>,
     /// Handles of this pool that reach nothing.
     pub dangling: Vec<Dangling>,
+    /// Objects of the cluster whose handle is none.
+    pub malformed: Vec<Malformed>,
     /// Handles of other pools.
     pub elsewhere: Vec<ObjectId>,
     /// How many objects have their handle.
@@ -58,24 +74,24 @@ pub struct Audit {
 impl Audit {
     /// Whether pool and cluster have the same objects.
     pub const fn agrees(&self) -> bool {
-        self.unnamed.is_empty() && self.dangling.is_empty()
+        self.unnamed.is_empty() && self.dangling.is_empty() && self.malformed.is_empty()
     }
 
     /// Compares the pool that has this identity and these objects with a cluster's handles.
-    pub fn of(pool: Uuid, volumes: &[VolumeView], handles: &BTreeSet<ObjectId>) -> Self {
+    pub fn of(pool: Uuid, volumes: &[VolumeView], handles: &Handles) -> Self {
         let objects = objects(volumes);
         let mut audit = Self::default();
         for object in objects.values() {
             let Some(key) = &object.key else { continue };
             let handle = object.handle;
-            if handles.contains(&handle) {
+            if handles.contains_key(&handle) {
                 audit.agreed_count += 1;
             } else {
                 let (name, key) = (object.name.clone(), key.clone());
                 audit.unnamed.push(Known { handle, name, key });
             }
         }
-        for &handle in handles {
+        for (&handle, keeper) in handles {
             if !handle.is_in(pool) {
                 audit.elsewhere.push(handle);
                 continue;
@@ -88,9 +104,18 @@ impl Audit {
                 Some(_) => continue,
             };
             let name = object.map(|object| object.name.clone());
-            audit.dangling.push(Dangling { handle, fault, name });
+            audit.dangling.push(Dangling { handle, fault, name, object: keeper.clone() });
         }
         audit
+    }
+
+    /// Keeps of the differences those that another look found as well.
+    pub fn keep_common(&mut self, other: &Self) {
+        let is_unnamed = |one: &Known| other.unnamed.iter().any(|it| it.handle == one.handle);
+        self.unnamed.retain(is_unnamed);
+        let is_dangling = |one: &Dangling| other.dangling.iter().any(|it| it.handle == one.handle);
+        self.dangling.retain(is_dangling);
+        self.malformed.retain(|one| other.malformed.contains(one));
     }
 }
 

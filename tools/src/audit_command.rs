@@ -4,10 +4,11 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use thinly_engine::pool::Engine;
+use thinly_cluster::{Access, handles};
+use thinly_engine::pool::{Engine, PoolView, VolumeView};
 
 use crate::args::Audit as Arguments;
-use crate::audit::Audit;
+use crate::audit::{Audit, Handles, Malformed};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::file;
@@ -16,25 +17,70 @@ use crate::json::AuditJson;
 use crate::render;
 
 pub(crate) fn run(console: Console<'_>, arguments: &Arguments) -> Result<(), Failure> {
-    let file = &arguments.handles;
-    let bytes = if file.as_os_str() == "-" { read_input(file)? } else { file::read(file)? };
-    let handles = parse_handles(&bytes)
-        .map_err(|source| Failure::HandleList { file: file.clone(), source })?;
-    let engine = Engine::new()?;
-    let pool = engine.view(&arguments.pool)?;
-    // By its uuid: between the two looks another pool may get the name.
-    let volumes = engine.volumes(&pool.uuid.to_string())?;
-    let audit = Audit::of(pool.uuid, &volumes, &handles);
-    let name = pool.name.as_str();
-    console.answer(&AuditJson::new(name, &audit), || render::audit_page(name, &audit))?;
+    let (name, audit) = match &arguments.handles {
+        Some(file) => compare_with_list(arguments, file)?,
+        None => compare_with_cluster(arguments)?,
+    };
+    console.answer(&AuditJson::new(&name, &audit), || render::audit_page(&name, &audit))?;
     if audit.agrees() {
         return Ok(());
     }
-    Err(Failure::Differs {
-        pool: name.to_owned(),
-        unnamed: audit.unnamed.len(),
-        dangling: audit.dangling.len(),
-    })
+    let dangling = audit.dangling.len() + audit.malformed.len();
+    Err(Failure::Differs { pool: name, unnamed: audit.unnamed.len(), dangling })
+}
+
+fn compare_with_list(arguments: &Arguments, file: &Path) -> Result<(String, Audit), Failure> {
+    let bytes = if file.as_os_str() == "-" { read_input(file)? } else { file::read(file)? };
+    let handles = parse_handles(&bytes)
+        .map_err(|source| Failure::HandleList { file: file.to_owned(), source })?;
+    let (pool, volumes) = look(&arguments.pool)?;
+    let audit = Audit::of(pool.uuid, &volumes, &handles);
+    Ok((pool.name.as_str().to_owned(), audit))
+}
+
+/// Both change while they are looked at: a volume is made a moment before its PersistentVolume, and
+/// goes a moment before it. So the cluster is asked before the pool is looked at and, where they
+/// differ, behind it once more. What is amiss both times is a difference.
+fn compare_with_cluster(arguments: &Arguments) -> Result<(String, Audit), Failure> {
+    let access = Access::Person {
+        kubeconfig: arguments.kubeconfig.clone(),
+        context: arguments.context.clone(),
+    };
+    let ask = || ask(&access, &arguments.driver_name);
+    let before = ask()?;
+    let (pool, volumes) = look(&arguments.pool)?;
+    let compare = |(handles, malformed): (Handles, Vec<Malformed>)| Audit {
+        malformed,
+        ..Audit::of(pool.uuid, &volumes, &handles)
+    };
+    let mut audit = compare(before);
+    if !audit.agrees() {
+        let first = std::mem::replace(&mut audit, compare(ask()?));
+        audit.keep_common(&first);
+    }
+    Ok((pool.name.as_str().to_owned(), audit))
+}
+
+fn look(name: &str) -> Result<(PoolView, Vec<VolumeView>), Failure> {
+    let engine = Engine::new()?;
+    let pool = engine.view(name)?;
+    // By its uuid: between the two looks another pool may get the name.
+    let volumes = engine.volumes(&pool.uuid.to_string())?;
+    Ok((pool, volumes))
+}
+
+/// The cluster's handles, and what stands where one should.
+fn ask(access: &Access, driver: &str) -> Result<(Handles, Vec<Malformed>), Failure> {
+    let (mut known, mut malformed) = (Handles::new(), Vec::new());
+    for kept in handles::read(access, driver)? {
+        match kept.handle.parse() {
+            Ok(handle) => {
+                known.insert(handle, Some(kept.object));
+            }
+            Err(_) => malformed.push(Malformed { object: kept.object, handle: kept.handle }),
+        }
+    }
+    Ok((known, malformed))
 }
 
 fn read_input(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -183,7 +183,11 @@ fn cases_of_groups() -> Vec<Case> {
 #[test]
 fn the_difference_is_told_whole() {
     for (number, case) in cases().into_iter().chain(cases_of_groups()).enumerate() {
-        let audit = Audit::of(POOL, &case.pool, &case.handles.iter().copied().collect());
+        let audit = Audit::of(
+            POOL,
+            &case.pool,
+            &case.handles.iter().map(|&handle| (handle, None)).collect(),
+        );
         let unnamed: Vec<ObjectId> = audit.unnamed.iter().map(|known| known.handle).collect();
         let dangling: Vec<_> = audit.dangling.iter().map(|one| (one.handle, one.fault)).collect();
         assert_eq!((unnamed, dangling), (case.unnamed.clone(), case.dangling.clone()), "{number}");
@@ -196,9 +200,35 @@ fn the_difference_is_told_whole() {
 #[test]
 fn an_object_is_told_with_its_name_and_by_what_it_is_known() {
     let pool = [known(volume(1)), member(4, true)];
-    let audit = Audit::of(POOL, &pool, &BTreeSet::from([snapshot(1)]));
+    let keeper = Some("VolumeSnapshotContent/s".to_owned());
+    let audit = Audit::of(POOL, &pool, &Handles::from([(snapshot(1), keeper.clone())]));
     let told: Vec<(&str, &str)> =
         audit.unnamed.iter().map(|known| (known.name.as_str(), known.key.as_str())).collect();
     assert_eq!(told, [("n1", "volume/o1"), ("n4", "group/o90"), ("g", "group/o90")]);
-    assert_eq!(audit.dangling[0].name.as_deref(), Some("n1"));
+    assert_eq!(
+        (audit.dangling[0].name.as_deref(), &audit.dangling[0].object),
+        (Some("n1"), &keeper)
+    );
+}
+
+#[test]
+fn what_one_of_two_looks_did_not_find_is_no_difference() {
+    let handles = |handles: &[ObjectId]| handles.iter().map(|&handle| (handle, None)).collect();
+    let pool = [known(volume(1)), known(volume(2)), known(volume(3))];
+    // Volume 1 gets its handle between the looks, and loses it in the other order; 9 is long gone, 8 is going.
+    let mut audit = Audit::of(POOL, &pool, &handles(&[volume(2), volume(8), volume(9)]));
+    let later = Audit::of(POOL, &pool, &handles(&[volume(1), volume(9)]));
+    audit.keep_common(&later);
+    let unnamed: Vec<ObjectId> = audit.unnamed.iter().map(|known| known.handle).collect();
+    let dangling: Vec<ObjectId> = audit.dangling.iter().map(|one| one.handle).collect();
+    assert_eq!((unnamed, dangling), (vec![volume(3)], vec![volume(9)]));
+}
+
+#[test]
+fn a_handle_that_is_none_is_a_difference() {
+    let (object, handle) = ("PersistentVolume/x".to_owned(), "i-1".to_owned());
+    let mut audit = Audit { malformed: vec![Malformed { object, handle }], ..Audit::default() };
+    assert!(!audit.agrees());
+    audit.keep_common(&Audit::default());
+    assert!(audit.agrees());
 }

@@ -72,7 +72,9 @@ impl Exit {
             Self::Differs => {
                 (11, "differs", "What was compared is not the same; the answer says how.")
             }
-            Self::Permission => (77, "permission", "It takes root."),
+            Self::Permission => {
+                (77, "permission", "It takes root, or in a cluster rights that are missing.")
+            }
         }
     }
 

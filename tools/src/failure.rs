@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use thinly_cluster::ClusterError;
 use thinly_engine::block_device::DeviceError;
 use thinly_engine::catalogue::ObjectId;
 use thinly_engine::dm::DmError;
@@ -116,6 +117,9 @@ pub enum Failure {
         /// What is wrong with it.
         source: HandleListError,
     },
+    /// A cluster cannot be asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A check found damage.
     #[error(
         "{name} is damaged: data is lost or in danger; do not write to it before it is repaired (`thinly pool repair`)"
@@ -268,7 +272,9 @@ impl Failure {
             Self::NoVolume { .. }
             | Self::NoGroup { .. }
             | Self::NothingHeld { .. }
+            | Self::Cluster(ClusterError::Access { .. })
             | Self::NotTold { .. } => Exit::NotFound,
+            Self::Cluster(ClusterError::Forbidden { .. }) => Exit::Permission,
             Self::WrongKind { .. }
             | Self::KnownToCluster { .. }
             | Self::KnownByGroup { .. }
@@ -284,6 +290,7 @@ impl Failure {
             }
             Self::Differs { .. } | Self::CheckWarned { .. } => Exit::Differs,
             Self::Monitor(_)
+            | Self::Cluster(_)
             | Self::Stream(StreamError::Read(_))
             | Self::StreamOutput(_)
             | Self::Output(_)

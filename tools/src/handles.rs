@@ -1,10 +1,10 @@
 //! A list of handles, as a cluster's own tools print it.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
-
 use thinly_engine::catalogue::ObjectId;
 use thiserror::Error;
+
+use crate::audit::Handles;
 
 /// How many bad entries are told: whoever gave the wrong file needs no more.
 const TOLD_MAX: usize = 5;
@@ -50,7 +50,7 @@ fn told(entries: &[(Place, String)]) -> String {
 
 /// Reads a list: one handle a line, where empty lines and those that begin with `#` count for
 /// nothing, or a JSON array of strings. A handle that stands there twice is one handle.
-pub fn parse_handles(bytes: &[u8]) -> Result<BTreeSet<ObjectId>, HandleListError> {
+pub fn parse_handles(bytes: &[u8]) -> Result<Handles, HandleListError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         HandleListError::NoText(before.split(|byte| *byte == b'\n').count())
@@ -66,11 +66,11 @@ pub fn parse_handles(bytes: &[u8]) -> Result<BTreeSet<ObjectId>, HandleListError
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
             .collect()
     };
-    let (mut handles, mut malformed) = (BTreeSet::new(), Vec::new());
+    let (mut handles, mut malformed) = (Handles::new(), Vec::new());
     for (place, text) in entries {
         match text.parse::<ObjectId>() {
             Ok(handle) => {
-                handles.insert(handle);
+                handles.insert(handle, None);
             }
             Err(_) => malformed.push((place, text)),
         }
@@ -84,6 +84,8 @@ pub fn parse_handles(bytes: &[u8]) -> Result<BTreeSet<ObjectId>, HandleListError
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use thinly_engine::catalogue::ObjectKind;
     use uuid::Uuid;
 
@@ -94,7 +96,7 @@ mod tests {
     }
 
     fn parsed(text: &str) -> Result<BTreeSet<ObjectId>, HandleListError> {
-        parse_handles(text.as_bytes())
+        parse_handles(text.as_bytes()).map(|handles| handles.into_keys().collect())
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use self::accounting::{
     AccountingJson, CostJson, OtherUsageJson, SetJson, TotalsJson, VolumeUsageJson,
 };
 pub use self::check::{CheckJson, FindingJson};
-pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, UnnamedJson};
+pub use self::cluster::{AdoptionJson, AuditJson, DanglingJson, MalformedJson, UnnamedJson};
 pub use self::condition::ConditionJson;
 pub(crate) use self::diff::kind_word;
 pub use self::diff::{DiffJson, ImageDiffJson, RangeJson, Ranges};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![forbid(unsafe_code)]
 
-use thinly::audit::{Audit, Dangling, Fault, Known};
+use thinly::audit::{Audit, Dangling, Fault, Known, Malformed};
 use thinly::json::{AdoptionJson, AuditJson};
 use thinly::manifest::{Manifest, Subject, VolumeFacts};
 use thinly::render;
@@ -64,8 +64,8 @@ fn different() -> Audit {
         Known { handle: handle(kind, uuid), name, key }
     };
     let dangling = |kind, uuid, fault, name: Option<&str>| {
-        let name = name.map(str::to_owned);
-        Dangling { handle: handle(kind, uuid), fault, name }
+        let (name, object) = (name.map(str::to_owned), None);
+        Dangling { handle: handle(kind, uuid), fault, name, object }
     };
     Audit {
         unnamed: vec![
@@ -75,8 +75,15 @@ fn different() -> Audit {
         dangling: vec![
             dangling(ObjectKind::Volume, 0x30, Fault::Absent, None),
             dangling(ObjectKind::Snapshot, 0x10, Fault::OtherKind, Some("web")),
-            dangling(ObjectKind::Volume, 0x11, Fault::NotAdopted, Some("old")),
+            Dangling {
+                object: Some("PersistentVolume/old".to_owned()),
+                ..dangling(ObjectKind::Volume, 0x11, Fault::NotAdopted, Some("old"))
+            },
         ],
+        malformed: vec![Malformed {
+            object: "PersistentVolume/by-hand".to_owned(),
+            handle: "i-1234".to_owned(),
+        }],
         elsewhere: vec![ObjectId::new(Uuid::nil(), ObjectKind::Volume, Uuid::from_u128(1))],
         agreed_count: 4,
     }

@@ -10,8 +10,8 @@ use serde_json::Value;
 use thinly::json::{
     AccountingJson, AdoptionJson, AuditJson, CheckJson, CompletionsJson, DanglingJson, DiffJson,
     ErasureJson, ErrorJson, EvacuatedJson, EventJson, FileJson, FindingJson, ImageDeviceJson,
-    ImageDiffJson, ImageDumpJson, ImageJson, MapJson, OperationJson, OperationsJson, PageJson,
-    PoolJson, Ranges, ReadingJson, ReceiveJson, ReceivingJson, RepairJson, ResidentJson,
+    ImageDiffJson, ImageDumpJson, ImageJson, MalformedJson, MapJson, OperationJson, OperationsJson,
+    PageJson, PoolJson, Ranges, ReadingJson, ReceiveJson, ReceivingJson, RepairJson, ResidentJson,
     SalvagedJson, SendJson, SpaceMapJson, TokenJson, TopEventJson, TopJson, TopPoolJson,
     TopVolumeJson, TrimJson, UnnamedJson, VolumeJson, WarningJson,
 };
@@ -569,7 +569,13 @@ fn audit() -> AuditJson {
         agrees: false,
         agreed_count: 1,
         unnamed: vec![UnnamedJson { handle: handle(), name: name(), provision_key: String::new() }],
-        dangling: vec![DanglingJson { handle: handle(), fault: "absent", name: None }],
+        dangling: vec![DanglingJson {
+            handle: handle(),
+            fault: "absent",
+            name: None,
+            object: None,
+        }],
+        malformed: vec![MalformedJson { object: name(), handle: handle() }],
         elsewhere: Vec::new(),
     }
 }

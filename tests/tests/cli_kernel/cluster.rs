@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json as value};
 use thinly::exit::Exit;
+use thinly_cluster::fake::FakeCluster;
 use thinly_engine::catalogue::{ObjectKind, Provision, ProvisionKey, VolumeName};
 use thinly_engine::pool::Engine;
 use thinly_tests::sh;
@@ -228,4 +229,67 @@ fn an_audit_reads_standard_input_and_changes_nothing() {
     assert_eq!(json(&["adopt", &pool.path("a")])["adopted"], false);
     refused(&["forget", &pool.path("a")], Exit::InUse, &["another writer"]);
     writer.release().unwrap();
+}
+
+/// A PersistentVolume of this driver, as a cluster has it.
+fn persistent_volume(name: &str, handle: &str) -> Value {
+    let csi = value!({"driver": "thinly.dev", "volumeHandle": handle});
+    value!({"metadata": {"name": name}, "spec": {"csi": csi}})
+}
+
+#[test]
+fn an_audit_asks_the_cluster_itself() {
+    let pool = TestPool::new();
+    pool.create_filled("web", "monday");
+    pool.create_volume("db", "64M");
+    let handle = |answer: Value| answer["handle"].as_str().unwrap().to_owned();
+    let web = handle(json(&["adopt", &pool.path("web")]));
+    let db = handle(json(&["adopt", &pool.path("db")]));
+    json(&["snapshot", "create", &pool.path("web"), "s"]);
+    let snapshot = handle(json(&["adopt", &pool.path("s")]));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let fake = runtime.block_on(FakeCluster::start());
+    let directory = tempfile::tempdir().unwrap();
+    let config = fake.kubeconfig(directory.path(), "secret");
+    let ask = ["audit", &pool.name, "--kube", "--kubeconfig", config.to_str().unwrap()];
+    let audit = || {
+        let output = thinly(&[&ask[..], &["--json"]].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), answer)
+    };
+
+    fake.require_token("secret");
+    fake.put("persistentvolumes", persistent_volume("pv-web", &web));
+    let gone = web.rsplit_once('.').unwrap().0.to_owned() + ".00112233-4455-4677-8899-aabbccddeeff";
+    fake.put("persistentvolumes", persistent_volume("pv-gone", &gone));
+    fake.put("persistentvolumes", persistent_volume("pv-by-hand", "i-1234"));
+    let spec = value!({"driver": "thinly.dev", "source": {"snapshotHandle": snapshot}});
+    let content = value!({"metadata": {"name": "s"}, "spec": spec});
+    fake.put("volumesnapshotcontents", content);
+    let (code, answer) = audit();
+    assert_eq!((code, &answer["agreed_count"]), (DIFFERS, &2.into()), "{answer}");
+    let unnamed = answer["unnamed"].as_array().unwrap();
+    assert_eq!((unnamed.len(), &unnamed[0]["handle"]), (1, &db.as_str().into()));
+    let dangling = answer["dangling"].as_array().unwrap();
+    assert_eq!((dangling.len(), &dangling[0]["object"]), (1, &"PersistentVolume/pv-gone".into()));
+    let malformed = value!([{"object": "PersistentVolume/pv-by-hand", "handle": "i-1234"}]);
+    assert_eq!(answer["malformed"], malformed);
+
+    fake.remove("persistentvolumes", "", "pv-gone");
+    fake.remove("persistentvolumes", "", "pv-by-hand");
+    fake.put("persistentvolumes", persistent_volume("pv-db", &db));
+    let (code, answer) = audit();
+    assert_eq!((code, &answer["agreed_count"]), (Some(0), &3.into()), "{answer}");
+    // What is of another driver is none of ours.
+    let other = [&ask[..], &["--driver-name", "other.example"]].concat();
+    refused(&other, Exit::Differs, &["3 objects that no handle names"]);
+
+    fake.require_token("another");
+    refused(&ask, Exit::Permission, &["persistentvolumes", "not allowed"]);
+    let elsewhere = [&ask[..], &["--context", "elsewhere"]].concat();
+    refused(&elsewhere, Exit::Internal, &["persistentvolumes", "127.0.0.1:1"]);
+    let absent = ["audit", &pool.name, "--kube", "--kubeconfig", "/nowhere"];
+    refused(&absent, Exit::NotFound, &["/nowhere"]);
+    refused(&["audit", &pool.name], Exit::Usage, &["--handles", "--kube"]);
+    assert!(fake.seen().iter().all(|seen| seen.method == "GET"), "{:?}", fake.seen());
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use thinly_engine::catalogue::{ClusterAccess, DRIVER_NAME, TOPOLOGY_KEY};
 
 use crate::cluster_name::{ClaimName, ClusterName};
@@ -93,13 +93,26 @@ pub struct Forget {
 
 /// `thinly audit`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("cluster").required(true).args(["handles", "kube"]))]
 pub struct Audit {
     /// The pool's name or uuid.
     #[arg(value_name = "POOL", value_parser = parse_pool)]
     pub pool: String,
     /// The cluster's handles: one a line, or a JSON array; - for standard input.
     #[arg(long, value_name = "FILE")]
-    pub handles: PathBuf,
+    pub handles: Option<PathBuf>,
+    /// Ask the cluster itself, for its persistent volumes and the contents of snapshots and groups.
+    #[arg(long)]
+    pub kube: bool,
+    /// How the cluster is reached; when not given, KUBECONFIG, ~/.kube/config or the pod's service account.
+    #[arg(long, value_name = "FILE", requires = "kube")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; its current one when not given.
+    #[arg(long, value_name = "NAME", requires = "kube")]
+    pub context: Option<String>,
+    /// The driver's name in the cluster.
+    #[arg(long, value_name = "NAME", default_value = DRIVER_NAME, value_parser = NonEmptyStringValueParser::new())]
+    pub driver_name: String,
 }
 
 pub(super) const ADOPT_EXAMPLE: &str = "\
@@ -116,5 +129,7 @@ Example:
 
 pub(super) const AUDIT_EXAMPLE: &str = "\
 Example:
+  thinly audit p0 --kube
+  thinly audit p0 --kube --kubeconfig ~/prod.yaml --context n1
   thinly audit p0 --handles handles.txt
   thinly audit p0 --handles - --json";

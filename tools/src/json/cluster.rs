@@ -4,7 +4,7 @@
 use serde::Serialize;
 use thinly_engine::catalogue::ObjectId;
 
-use crate::audit::{Audit, Dangling, Fault, Known};
+use crate::audit::{Audit, Dangling, Fault, Known, Malformed};
 use crate::manifest::Manifest;
 
 /// What a cluster is told of a volume or snapshot.
@@ -25,6 +25,7 @@ pub struct AuditJson {
     pub agreed_count: usize,
     pub unnamed: Vec<UnnamedJson>,
     pub dangling: Vec<DanglingJson>,
+    pub malformed: Vec<MalformedJson>,
     pub elsewhere: Vec<String>,
 }
 
@@ -44,6 +45,15 @@ pub struct DanglingJson {
     pub handle: String,
     pub fault: &'static str,
     pub name: Option<String>,
+    pub object: Option<String>,
+}
+
+/// What stands where a handle should.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each field is described in docs/json.md")]
+pub struct MalformedJson {
+    pub object: String,
+    pub handle: String,
 }
 
 impl<'a> AdoptionJson<'a> {
@@ -64,6 +74,7 @@ impl AuditJson {
             agreed_count: audit.agreed_count,
             unnamed: audit.unnamed.iter().map(UnnamedJson::from).collect(),
             dangling: audit.dangling.iter().map(DanglingJson::from).collect(),
+            malformed: audit.malformed.iter().map(MalformedJson::from).collect(),
             elsewhere: audit.elsewhere.iter().map(ToString::to_string).collect(),
         }
     }
@@ -86,6 +97,13 @@ impl From<&Dangling> for DanglingJson {
             Fault::OtherKind => "other_kind",
             Fault::NotAdopted => "not_adopted",
         };
-        Self { handle: dangling.handle.to_string(), fault, name: dangling.name.clone() }
+        let (name, object) = (dangling.name.clone(), dangling.object.clone());
+        Self { handle: dangling.handle.to_string(), fault, name, object }
+    }
+}
+
+impl From<&Malformed> for MalformedJson {
+    fn from(malformed: &Malformed) -> Self {
+        Self { object: malformed.object.clone(), handle: malformed.handle.clone() }
     }
 }

@@ -4,14 +4,15 @@
 use thinly_engine::catalogue::ObjectKind;
 
 use super::{pairs, section, table};
-use crate::audit::{Audit, Dangling, Fault, Known};
+use crate::audit::{Audit, Dangling, Fault, Known, Malformed};
 
 /// What differs, line by line, and what to do about it.
 pub fn audit_page(pool: &str, audit: &Audit) -> String {
     let mut page = String::new();
-    if !audit.unnamed.is_empty() || !audit.dangling.is_empty() {
+    if !audit.agrees() {
         let unnamed = audit.unnamed.iter().map(unnamed_row);
-        let rows = unnamed.chain(audit.dangling.iter().map(dangling_row));
+        let dangling = audit.dangling.iter().map(dangling_row);
+        let rows = unnamed.chain(dangling).chain(audit.malformed.iter().map(malformed_row));
         page.push_str(&table(&["HANDLE", "NAME", "KNOWN AS", "WHAT IS WRONG"], &[], rows));
         page.push('\n');
     }
@@ -19,6 +20,7 @@ pub fn audit_page(pool: &str, audit: &Audit) -> String {
         ("Objects with their handle", audit.agreed_count.to_string()),
         ("Objects that no handle names", audit.unnamed.len().to_string()),
         ("Handles that reach nothing", audit.dangling.len().to_string()),
+        ("Objects whose handle is none", audit.malformed.len().to_string()),
         ("Handles of other pools", audit.elsewhere.len().to_string()),
     ]));
     page.push_str(&section("Elsewhere", audit.elsewhere.iter().map(ToString::to_string)));
@@ -38,7 +40,13 @@ fn dangling_row(dangling: &Dangling) -> Vec<String> {
         Fault::NotAdopted => "no cluster is meant to know it",
     };
     let name = dangling.name.clone().unwrap_or_else(super::nothing);
-    vec![dangling.handle.to_string(), name, super::nothing(), what.to_owned()]
+    let object = dangling.object.clone().unwrap_or_else(super::nothing);
+    vec![dangling.handle.to_string(), name, object, what.to_owned()]
+}
+
+fn malformed_row(malformed: &Malformed) -> Vec<String> {
+    let Malformed { object, handle } = malformed.clone();
+    vec![handle, super::nothing(), object, "it is no handle".to_owned()]
 }
 
 fn advice(pool: &str, audit: &Audit) -> Vec<String> {
@@ -65,6 +73,12 @@ fn advice(pool: &str, audit: &Audit) -> Vec<String> {
             "handles of what is not there: look at `thinly volume list {pool} --all`, then delete \
              what has them in the cluster"
         ));
+    }
+    if !audit.malformed.is_empty() {
+        lines.push(
+            "handles that are none: somebody wrote them by hand; `thinly adopt` prints right ones"
+                .to_owned(),
+        );
     }
     lines
 }
