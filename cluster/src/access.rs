@@ -33,14 +33,25 @@ pub enum Access {
 impl Access {
     /// A client. Nothing is asked of the cluster yet.
     pub async fn client(&self) -> Result<Client, ClusterError> {
+        Ok(self.connect().await?.0)
+    }
+
+    /// The same, and the cluster's address.
+    pub(crate) async fn connect(&self) -> Result<(Client, String), ClusterError> {
         let mut config = self.config().await?;
         config.connect_timeout = Some(CONNECT_MAX);
         config.read_timeout = Some(SILENCE_MAX);
         config.reset_reader_on_write = true;
+        // Without TLS (`kubectl proxy`) a machine that trusts nobody can ask as well.
+        if config.cluster_url.scheme_str() == Some("http") {
+            config.root_cert.get_or_insert_default();
+        }
         // The driver tries again by itself, and says that it does.
         config.default_retry = matches!(self, Self::Person { .. });
-        Client::try_from(config)
-            .map_err(|error| ClusterError::of_access("they cannot be used", &error))
+        let address = config.cluster_url.to_string();
+        let client = Client::try_from(config)
+            .map_err(|error| ClusterError::of_access("they cannot be used", &error))?;
+        Ok((client, address))
     }
 
     async fn config(&self) -> Result<Config, ClusterError> {

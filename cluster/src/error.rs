@@ -47,6 +47,14 @@ impl ClusterError {
         }
     }
 
+    /// The same, said with the cluster's address: somebody may have meant another one.
+    pub(crate) fn at(mut self, address: &str) -> Self {
+        if let Self::Forbidden { action, .. } | Self::Call { action, .. } = &mut self {
+            *action = format!("{action} at {address}");
+        }
+        self
+    }
+
     /// Access that cannot be had.
     pub(crate) fn of_access(what: &str, error: &dyn Error) -> Self {
         Self::Access { reason: format!("{what}: {}", chain(error)) }

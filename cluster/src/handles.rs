@@ -32,7 +32,10 @@ pub fn read(access: &Access, driver: &str) -> Result<Vec<Kept>, ClusterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| ClusterError::Access { reason: format!("starting to ask: {error}") })?;
-    runtime.block_on(async { all(&access.client().await?, driver).await })
+    runtime.block_on(async {
+        let (client, address) = access.connect().await?;
+        all(&client, driver).await.map_err(|error| error.at(&address))
+    })
 }
 
 /// The same, with a client.
