@@ -75,8 +75,9 @@ impl Access {
                 match Config::from_kubeconfig(&options(context.as_ref())).await {
                     Ok(config) => Ok(config),
                     Err(error) => {
-                        // In a pod nobody names a context.
-                        let pod = context.is_none().then(Config::incluster).and_then(Result::ok);
+                        // In a pod nobody names one. A name that is wrong must not lead to another cluster.
+                        let is_named = context.is_some() || env::var_os("KUBECONFIG").is_some();
+                        let pod = (!is_named).then(Config::incluster).and_then(Result::ok);
                         pod.ok_or_else(|| {
                             ClusterError::of_access(
                                 "the kubeconfig; name one by --kubeconfig",

@@ -5,6 +5,9 @@ use std::error::Error;
 
 use thiserror::Error;
 
+/// How much is told of what a cluster says, in characters.
+const MESSAGE_MAX: usize = 300;
+
 /// A cluster that cannot be asked, or does not answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -41,7 +44,7 @@ impl ClusterError {
         let action = action.into();
         match error {
             kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => {
-                Self::Forbidden { action, message: status.message.clone() }
+                Self::Forbidden { action, message: short(&status.message) }
             }
             error => Self::Call { action, reason: told(error) },
         }
@@ -64,9 +67,16 @@ impl ClusterError {
 /// The failure of a call in a few words: the cluster's own where it said any.
 pub fn told(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        kube::Error::Api(status) => format!("{} ({})", short(&status.message), status.code),
         error => chain(error),
     }
+}
+
+/// The beginning of a message in one line. What is no status is the page of something in between, of any
+/// length.
+fn short(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    words.join(" ").chars().take(MESSAGE_MAX).collect()
 }
 
 /// The whole chain of an error in one line. What an error repeats of its cause is told once.

@@ -28,12 +28,14 @@ use store::Store;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The kinds that it serves, as `group/version/plural`.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "/v1/persistentvolumes",
     "/v1/persistentvolumeclaims",
     "storage.k8s.io/v1/storageclasses",
     "snapshot.storage.k8s.io/v1/volumesnapshots",
     "snapshot.storage.k8s.io/v1/volumesnapshotcontents",
+    // Two versions of one kind, as a cluster that is being upgraded has them.
+    "groupsnapshot.storage.k8s.io/v1/volumegroupsnapshotcontents",
     "groupsnapshot.storage.k8s.io/v1beta2/volumegroupsnapshotcontents",
 ];
 

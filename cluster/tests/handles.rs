@@ -92,8 +92,10 @@ async fn a_cluster_without_snapshots_has_none() {
 async fn a_list_that_the_cluster_has_forgotten_is_begun_anew() {
     let fake = filled().await;
     fake.page(2);
-    fake.fail(Fault::once("GET", "/persistentvolumes", 410));
+    // The second page: what the first one told is told again.
+    fake.fail(Fault::once("GET", "continue=", 410));
     assert_eq!(kept(&fake).await.unwrap().len(), 6);
+    assert_eq!(fake.seen().iter().filter(|seen| seen.status == 410).count(), 1);
     fake.fail(Fault::lasting("GET", "/persistentvolumes", 410));
     assert!(kept(&fake).await.unwrap_err().to_string().contains("410"));
 }

@@ -3,6 +3,8 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use thinly_cluster::{Access, handles};
 use thinly_engine::pool::{Engine, PoolView, VolumeView};
@@ -16,10 +18,13 @@ use crate::handles::parse_handles;
 use crate::json::AuditJson;
 use crate::render;
 
+/// What is being made or deleted has its object, or lost it, by then.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
 pub(crate) fn run(console: Console<'_>, arguments: &Arguments) -> Result<(), Failure> {
     let (name, audit) = match &arguments.handles {
         Some(file) => compare_with_list(arguments, file)?,
-        None => compare_with_cluster(arguments)?,
+        None => compare_with_cluster(console, arguments)?,
     };
     console.answer(&AuditJson::new(&name, &audit), || render::audit_page(&name, &audit))?;
     if audit.agrees() {
@@ -41,7 +46,10 @@ fn compare_with_list(arguments: &Arguments, file: &Path) -> Result<(String, Audi
 /// Both change while they are looked at: a volume is made a moment before its PersistentVolume, and
 /// goes a moment before it. So the cluster is asked before the pool is looked at and, where they
 /// differ, behind it once more. What is amiss both times is a difference.
-fn compare_with_cluster(arguments: &Arguments) -> Result<(String, Audit), Failure> {
+fn compare_with_cluster(
+    console: Console<'_>,
+    arguments: &Arguments,
+) -> Result<(String, Audit), Failure> {
     let access = Access::Person {
         kubeconfig: arguments.kubeconfig.clone(),
         context: arguments.context.clone(),
@@ -55,6 +63,8 @@ fn compare_with_cluster(arguments: &Arguments) -> Result<(String, Audit), Failur
     };
     let mut audit = compare(before);
     if !audit.agrees() {
+        console.hint("pool and cluster differ; the cluster is asked once more in a few seconds");
+        thread::sleep(BETWEEN_LOOKS);
         let first = std::mem::replace(&mut audit, compare(ask()?));
         audit.keep_common(&first);
     }

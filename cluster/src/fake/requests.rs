@@ -22,7 +22,7 @@ pub struct Seen {
 pub struct Fault {
     /// Of this method; `WATCH` is a watch.
     pub method: &'static str,
-    /// Whose path has these words.
+    /// Whose path and query have these words.
     pub part: &'static str,
     /// How they are answered.
     pub status: u16,

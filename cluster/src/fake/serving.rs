@@ -95,7 +95,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         let refused = if store.token.is_some() && store.token != token {
             Some(401)
         } else {
-            store.fault(&method, &path)
+            store.fault(&method, &format!("{path}?{query}"))
         };
         let place = place(&path).filter(|place| store.knows(&place.kind));
         let response = match (refused, place) {
