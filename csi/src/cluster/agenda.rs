@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Pace;
 use super::back_off::BackOff;
@@ -84,6 +84,8 @@ struct Entry {
     back_off: BackOff,
     /// It had its node from us.
     is_done: bool,
+    /// It has a node, from us or from somebody else.
+    is_chosen: bool,
     trouble: Option<String>,
 }
 
@@ -91,14 +93,16 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Agenda {
     pace: Pace,
+    /// Makes a wait a little longer, by chance: all nodes hear of a claim at the same moment.
+    spread: fn(Duration) -> Duration,
     entries: BTreeMap<Key, Entry>,
     /// What a list that is under way has told so far.
     listed: BTreeMap<Part, BTreeSet<Key>>,
 }
 
 impl Agenda {
-    pub(super) const fn new(pace: Pace) -> Self {
-        Self { pace, entries: BTreeMap::new(), listed: BTreeMap::new() }
+    pub(super) const fn new(pace: Pace, spread: fn(Duration) -> Duration) -> Self {
+        Self { pace, spread, entries: BTreeMap::new(), listed: BTreeMap::new() }
     }
 
     /// A list begins: what it does not tell is gone.
@@ -115,7 +119,9 @@ impl Agenda {
 
     /// An object as it is now.
     pub(super) fn take(&mut self, key: Key, standing: Standing, now: Instant) {
-        if let Some(listed) = self.listed.get_mut(&key.0) {
+        if standing != Standing::Out
+            && let Some(listed) = self.listed.get_mut(&key.0)
+        {
             listed.insert(key.clone());
         }
         match standing {
@@ -125,6 +131,7 @@ impl Agenda {
                 if let Some(entry) = self.entries.get_mut(&key) {
                     entry.due = None;
                     entry.trouble = None;
+                    entry.is_chosen = true;
                 }
             }
             Standing::Out => self.forget(&key),
@@ -137,6 +144,7 @@ impl Agenda {
             due: Some(now),
             back_off: BackOff::new(self.pace),
             is_done: false,
+            is_chosen: false,
             trouble: None,
         };
         let entry = self.entries.entry(key).or_insert_with(fresh);
@@ -146,7 +154,7 @@ impl Agenda {
         // It was sent here and came back: this node could not take it. Not at once again.
         let came_back = entry.is_done.then(|| entry.back_off.grow());
         entry.due = Some(came_back.map_or(now, |wait| now + wait));
-        (entry.is_done, entry.subject) = (false, subject);
+        (entry.is_done, entry.is_chosen, entry.subject) = (false, false, subject);
     }
 
     pub(super) fn forget(&mut self, key: &Key) {
@@ -155,7 +163,8 @@ impl Agenda {
 
     /// Everything is to be looked at again: the pools have changed.
     pub(super) fn reconsider(&mut self, now: Instant) {
-        for entry in self.entries.values_mut().filter(|entry| !entry.is_done) {
+        let wants = |entry: &&mut Entry| !entry.is_done && !entry.is_chosen;
+        for entry in self.entries.values_mut().filter(wants) {
             entry.due.get_or_insert(now);
         }
     }
@@ -179,6 +188,7 @@ impl Agenda {
     /// How it went. Tells whether that is news worth a line.
     pub(super) fn settle(&mut self, key: &Key, outcome: Outcome, now: Instant) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
+        let mut later = || Some(now + (self.spread)(entry.back_off.grow()));
         let trouble = match outcome {
             Outcome::Gone => {
                 self.entries.remove(key);
@@ -190,11 +200,11 @@ impl Agenda {
             }
             Outcome::NotOurs => None,
             Outcome::NotYet => {
-                entry.due = Some(now + entry.back_off.grow());
+                entry.due = later();
                 None
             }
             Outcome::Trouble(why) => {
-                entry.due = Some(now + entry.back_off.grow());
+                entry.due = later();
                 Some(why)
             }
         };

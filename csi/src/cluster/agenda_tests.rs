@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn agenda() -> (Agenda, Instant) {
     let pace = Pace { first: SECOND, longest: 4 * SECOND, look: SECOND };
-    (Agenda::new(pace), Instant::now())
+    (Agenda::new(pace, |wait| wait), Instant::now())
 }
 
 fn key(name: &str) -> Key {
@@ -66,6 +66,7 @@ fn what_fails_is_tried_again_later_and_later_and_told_once() {
     }
     assert_eq!(due(&mut agenda, now), ["a"]);
     agenda.settle(&key("a"), Outcome::NotYet, now);
+    assert_eq!(agenda.next_due(), Some(now + 4 * SECOND));
     assert_eq!((agenda.troubled(Part::Claims), agenda.troubled(Part::Contents)), (0, 0));
 }
 
@@ -107,4 +108,37 @@ fn a_list_takes_away_what_it_does_not_tell() {
     agenda.end(Part::Claims);
     agenda.reconsider(now);
     assert_eq!(due(&mut agenda, now), ["b"]);
+}
+
+#[test]
+fn what_cannot_be_told_yet_is_asked_for_less_and_less() {
+    let (mut agenda, mut now) = agenda();
+    agenda.take(key("a"), wants("a", "1"), now);
+    for wait in [1, 2, 4, 4] {
+        assert_eq!(due(&mut agenda, now), ["a"]);
+        agenda.settle(&key("a"), Outcome::NotYet, now);
+        assert_eq!(agenda.next_due(), Some(now + wait * SECOND));
+        now += wait * SECOND;
+    }
+}
+
+#[test]
+fn a_claim_that_has_a_node_is_nobodys_when_pools_change() {
+    let (mut agenda, now) = agenda();
+    agenda.take(key("a"), wants("a", "1"), now);
+    agenda.take(key("a"), Standing::Chosen, now);
+    agenda.reconsider(now);
+    assert_eq!(agenda.next_due(), None);
+    agenda.take(key("a"), wants("a", "1"), now);
+    assert_eq!(due(&mut agenda, now), ["a"]);
+}
+
+#[test]
+fn waits_are_spread() {
+    let pace = Pace { first: SECOND, longest: 4 * SECOND, look: SECOND };
+    let (mut agenda, now) = (Agenda::new(pace, |wait| wait + SECOND / 2), Instant::now());
+    agenda.take(key("a"), wants("a", "1"), now);
+    assert_eq!(due(&mut agenda, now), ["a"]);
+    agenda.settle(&key("a"), Outcome::NotYet, now);
+    assert_eq!(agenda.next_due(), Some(now + SECOND * 3 / 2));
 }

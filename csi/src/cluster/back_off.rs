@@ -25,8 +25,13 @@ impl BackOff {
         wait
     }
 
-    pub(super) const fn reset(&mut self) {
-        self.next = self.pace.first;
+    /// The wait after a watch that was heard for so long. Only one that lasted shows that all is well: one that
+    /// ends at once must not be asked for again without a growing wait.
+    pub(super) fn after_watch(&mut self, heard: Duration) -> Duration {
+        if heard >= self.pace.longest {
+            self.next = self.pace.first;
+        }
+        self.grow()
     }
 }
 
@@ -48,8 +53,10 @@ mod tests {
         let mut back_off = BackOff::new(pace);
         let waits: Vec<u64> = (0..5).map(|_| back_off.grow().as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 5, 5]);
-        back_off.reset();
-        assert_eq!(back_off.grow(), seconds(1));
+        let waits: Vec<u64> = [0, 4, 5, 60, 1, 0]
+            .map(|heard| back_off.after_watch(seconds(heard)).as_secs())
+            .to_vec();
+        assert_eq!(waits, [5, 5, 1, 1, 2, 4]);
         for _ in 0..100 {
             let spread = spread(seconds(4));
             assert!(spread >= seconds(4) && spread < seconds(5), "{spread:?}");

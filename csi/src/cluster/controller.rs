@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use thinly_cluster::Access;
 use thinly_cluster::objects::{PersistentVolumeClaim, VolumeSnapshotContent};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::agenda::{Agenda, Outcome, Part};
@@ -49,13 +48,20 @@ enum State {
 impl Controller {
     /// Acts until `stopped`. Whatever fails is tried again.
     pub async fn run(self, stopped: impl Future<Output = ()>) {
+        let acting = async {
+            loop {
+                self.act().await;
+                sleep(spread(self.settings.pace.first)).await;
+            }
+        };
         tokio::select! {
-            never = self.act() => match never {},
+            () = acting => {}
             () = stopped => {}
         }
     }
 
-    async fn act(&self) -> Infallible {
+    /// Acts until a watch ends, which none does by itself.
+    async fn act(&self) {
         let node = &self.settings.node;
         if !is_label(node) {
             tracing::error!(
@@ -72,13 +78,14 @@ impl Controller {
         let contents: Api<VolumeSnapshotContent> = Api::all(client.clone());
         watches.spawn(follow(contents, driver.clone(), pace, listener.clone()));
         let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
-        watches.spawn(follow(claims, driver.clone(), pace, listener.clone()));
+        watches.spawn(follow(claims, driver.clone(), pace, listener));
         let (settings, pools, metrics) = (&self.settings, &self.pools, &self.metrics);
         let worker = Worker { client: RedactedClient(client), settings, pools, metrics };
         let mut desk = Desk::new(self);
         let mut look = interval(pace.look);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = desk.agenda.next_due().map(tokio::time::Instant::from_std);
+            let due = desk.next_due().map(tokio::time::Instant::from_std);
             let alarm = async move {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -86,7 +93,13 @@ impl Controller {
                 }
             };
             tokio::select! {
+                // First what the watches tell: however much there is to be done, they never wait for it.
+                biased;
                 Some(news) = news.recv() => desk.hear(news),
+                Some(ended) = watches.join_next() => {
+                    tracing::error!("a watch of the cluster ended, all begin anew: {ended:?}");
+                    return;
+                }
                 _ = look.tick() => desk.look_at_pools(),
                 () = alarm => desk.work(&worker).await,
             }
@@ -118,26 +131,39 @@ struct Desk<'a> {
     agenda: Agenda,
     states: BTreeMap<Part, State>,
     pools: Vec<Uuid>,
+    /// Nothing is asked of the cluster before this.
+    not_before: Option<Instant>,
 }
 
 impl<'a> Desk<'a> {
     fn new(controller: &'a Controller) -> Self {
-        let agenda = Agenda::new(controller.settings.pace);
+        let agenda = Agenda::new(controller.settings.pace, spread);
         let pools = controller.pools.list();
-        Self { controller, agenda, states: BTreeMap::new(), pools }
+        Self { controller, agenda, states: BTreeMap::new(), pools, not_before: None }
     }
 
     fn hear(&mut self, news: News) {
         match news {
             News::Begin(part) => self.agenda.begin(part),
-            News::End(part) => self.agenda.end(part),
+            News::End(part) => {
+                self.agenda.end(part);
+                self.count_failing();
+            }
             News::Told(key, standing) => self.agenda.take(key, standing, Instant::now()),
-            News::Gone(key) => self.agenda.forget(&key),
+            News::Gone(key) => {
+                self.agenda.forget(&key);
+                self.count_failing();
+            }
             News::Well(part) => self.note(part, State::Well),
             News::Unknown(part) => self.note(part, State::Unknown),
             News::Trouble(part, why) => self.note(part, State::Trouble(why)),
         }
-        self.count_failing();
+    }
+
+    /// When something is to be done next.
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.agenda.next_due()?;
+        Some(self.not_before.map_or(due, |not_before| due.max(not_before)))
     }
 
     /// Says what has changed, once.
@@ -167,21 +193,21 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Everything that is due.
+    /// One thing that is due.
     async fn work(&mut self, worker: &Worker<'_>) {
-        // What is due again while this goes on waits for the next time: watches are to be heard.
-        let began = Instant::now();
-        while let Some((key, subject)) = self.agenda.next(began) {
-            let outcome = worker.work(subject).await;
-            let why = match &outcome {
-                Outcome::Trouble(why) => why.clone(),
-                _ => String::new(),
-            };
-            if self.agenda.settle(&key, outcome, Instant::now()) {
-                let (part, namespace, name) = &key;
-                let duty = part.duty();
-                tracing::warn!(duty, namespace, name, "it is tried again: {why}");
-            }
+        let Some((key, subject)) = self.agenda.next(Instant::now()) else { return };
+        let outcome = worker.work(subject).await;
+        let why = match &outcome {
+            Outcome::Trouble(why) => Some(why.clone()),
+            _ => None,
+        };
+        let now = Instant::now();
+        let pause = self.controller.settings.pace.first / if why.is_some() { 8 } else { 50 };
+        self.not_before = Some(now + spread(pause));
+        if self.agenda.settle(&key, outcome, now) {
+            let (part, namespace, name) = &key;
+            let (duty, why) = (part.duty(), why.unwrap_or_default());
+            tracing::warn!(duty, namespace, name, "it is tried again: {why}");
         }
         self.count_failing();
     }

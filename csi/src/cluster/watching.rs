@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use thinly_cluster::objects::{PersistentVolumeClaim, VolumeSnapshotContent};
 use thinly_cluster::told;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
 
 use super::Pace;
@@ -68,7 +68,7 @@ pub(super) trait Watched:
 
 impl Watched for VolumeSnapshotContent {
     const PART: Part = Part::Contents;
-    /// Those that nobody manages: few, and none for long.
+    /// Those that nobody manages. Of other drivers they may be many, and stay.
     const SELECTOR: &'static str = "!snapshot.storage.kubernetes.io/managed-by";
 
     fn standing(&self, driver: &str) -> Standing {
@@ -118,35 +118,32 @@ pub(super) async fn follow<K: Watched>(
     let mut teller = Teller { api, driver, listener, version: None };
     let mut back_off = BackOff::new(pace);
     loop {
-        let is_watch = teller.version.is_some();
-        let stop = match teller.step().await {
-            Ok(()) => {
-                back_off.reset();
-                if is_watch {
-                    // A server that ends watches at once is not to be asked without a pause.
-                    sleep(spread(pace.first)).await;
-                }
-                continue;
-            }
-            Err(stop) => stop,
-        };
-        let news = match stop {
-            Stop::Unheard => return,
-            Stop::Forgotten => {
+        let (is_watch, began) = (teller.version.is_some(), Instant::now());
+        let result = teller.step().await;
+        let heard = began.elapsed();
+        let news = match result {
+            Ok(()) if is_watch => None,
+            Ok(()) => continue,
+            Err(Stop::Unheard) => return,
+            Err(Stop::Forgotten) => {
                 teller.version = None;
                 None
             }
-            Stop::Failed(kube::Error::Api(status)) if status.code == 404 => {
+            // A cluster need not know snapshots; claims it does.
+            Err(Stop::Failed(kube::Error::Api(status)))
+                if status.code == 404 && K::PART == Part::Contents =>
+            {
                 Some(News::Unknown(K::PART))
             }
-            Stop::Failed(error) => Some(News::Trouble(K::PART, told(&error))),
+            Err(Stop::Failed(error)) => Some(News::Trouble(K::PART, told(&error))),
         };
         if let Some(news) = news
             && teller.listener.send(news).await.is_err()
         {
             return;
         }
-        sleep(spread(back_off.grow())).await;
+        let wait = if is_watch { back_off.after_watch(heard) } else { back_off.grow() };
+        sleep(spread(wait)).await;
     }
 }
 

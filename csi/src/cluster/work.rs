@@ -23,7 +23,7 @@ use super::pin::{self, Claim, Finding, Source};
 use super::{LocalPools, Settings};
 
 /// Everything that one object takes has to be over by then.
-const WORK_MAX: Duration = Duration::from_secs(30);
+const WORK_MAX: Duration = Duration::from_secs(10);
 /// How often an object that somebody else changes meanwhile is looked at anew, before it waits.
 const ATTEMPTS: usize = 3;
 /// Who changes objects, as the cluster records it.
@@ -198,12 +198,13 @@ impl Worker<'_> {
             return Patched::Done;
         };
         match error {
-            kube::Error::Api(status) if status.code == 404 => Patched::Ended(Outcome::Gone),
+            // If it is gone, the watch tells so. A server that is just coming up says the same.
+            kube::Error::Api(status) if status.code == 404 => Patched::Ended(Outcome::NotYet),
             kube::Error::Api(status) if status.code == 409 => {
                 self.metrics.count(part, Change::Conflict);
                 match get(api, name).await {
                     Ok(Some(object)) => Patched::Changed(object),
-                    Ok(None) => Patched::Ended(Outcome::Gone),
+                    Ok(None) => Patched::Ended(Outcome::NotYet),
                     Err(outcome) => Patched::Ended(outcome),
                 }
             }

@@ -132,8 +132,54 @@ async fn a_source_that_is_not_there_yet_is_waited_for() {
     asked("/storageclasses/local", 2).await;
     class(&bench, "local", DRIVER, "WaitForFirstConsumer");
     asked("/volumesnapshots/near", 2).await;
+    let status = json!({"boundVolumeSnapshotContentName": "content-near"});
+    let own = json!({"namespace": "shop", "name": "near"});
+    bench.fake.put("volumesnapshots", json!({"metadata": own, "status": status}));
+    asked("/volumesnapshotcontents/content-near", 2).await;
     sources(&bench, "near", &here(ObjectKind::Snapshot), &here(ObjectKind::Volume));
     bench.until_pinned("new").await;
+}
+
+#[tokio::test]
+async fn a_claim_that_is_gone_is_asked_for_no_more() {
+    let mut bench = furnished().await;
+    bench.fake.put(CLAIMS, claim("gone", "local", &of_snapshot("never")));
+    bench.start("n1");
+    let asked =
+        |fake: &thinly_cluster::fake::FakeCluster| fake.count("GET", "/volumesnapshots/never");
+    bench.fake.until("two tries", |fake| asked(fake) >= 2).await;
+    bench.fake.remove(CLAIMS, "shop", "gone");
+    last(&bench).await;
+    let by_then = asked(&bench.fake);
+    for _ in 0..20 {
+        bench.fake.remove(CLAIMS, "shop", "z-last");
+        last(&bench).await;
+    }
+    assert_eq!(asked(&bench.fake), by_then);
+}
+
+#[tokio::test]
+async fn a_snapshot_does_not_wait_for_claims_without_end() {
+    const CLAIMS_COUNT: usize = 800;
+    let mut bench = furnished().await;
+    for number in 0..CLAIMS_COUNT {
+        bench.fake.put(CLAIMS, claim(&format!("c{number}"), "local", &of_snapshot("never")));
+    }
+    bench.start("n1");
+    let asked =
+        |fake: &thinly_cluster::fake::FakeCluster| fake.count("GET", "/volumesnapshots/never");
+    bench.fake.until("a round", |fake| asked(fake) >= CLAIMS_COUNT).await;
+    let before = asked(&bench.fake);
+    for number in 0..10 {
+        let source = json!({"volumeHandle": here(ObjectKind::Volume)});
+        bench.fake.put(CONTENTS, crate::bench::content(&format!("s{number}"), &source));
+    }
+    for number in 0..10 {
+        bench.until_labelled(&format!("s{number}")).await;
+    }
+    // All ten are heard of at once: a round or two, not one for each.
+    let rounds = (asked(&bench.fake) - before) / CLAIMS_COUNT;
+    assert!(rounds < 5, "{rounds}");
 }
 
 #[tokio::test]
