@@ -47,13 +47,15 @@ pub struct Dangling {
 /// A cluster's handles, and what keeps each, where that is known.
 pub type Handles = BTreeMap<ObjectId, Option<String>>;
 
-/// What stands where a handle should.
+/// An object of the cluster whose handle cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// What keeps it in the cluster.
+    /// The object.
     pub object: String,
-    /// What stands there.
+    /// What stands where its handle should.
     pub handle: String,
+    /// The object that has the same handle; of something that is no handle, none.
+    pub also: Option<String>,
 }
 
 /// The difference. Each list is in the order of identities.
@@ -63,7 +65,7 @@ pub struct Audit {
     pub unnamed: Vec<Known>,
     /// Handles of this pool that reach nothing.
     pub dangling: Vec<Dangling>,
-    /// Objects of the cluster whose handle is none.
+    /// Objects of the cluster whose handle cannot be right.
     pub malformed: Vec<Malformed>,
     /// Handles of other pools.
     pub elsewhere: Vec<ObjectId>,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use thinly_cluster::handles::Kept;
 use thinly_cluster::{Access, handles};
 use thinly_engine::pool::{Engine, PoolView, VolumeView};
 
@@ -79,16 +80,19 @@ fn look(name: &str) -> Result<(PoolView, Vec<VolumeView>), Failure> {
     Ok((pool, volumes))
 }
 
-/// The cluster's handles, and what stands where one should.
+/// The cluster's handles, and what stands where one should. Two objects with one handle would both use it.
 fn ask(access: &Access, driver: &str) -> Result<(Handles, Vec<Malformed>), Failure> {
     let (mut known, mut malformed) = (Handles::new(), Vec::new());
     for kept in handles::read(access, driver)? {
-        match kept.handle.parse() {
-            Ok(handle) => {
-                known.insert(handle, Some(kept.object));
-            }
-            Err(_) => malformed.push(Malformed { object: kept.object, handle: kept.handle }),
-        }
+        let Kept { object, handle } = kept;
+        let also = match handle.parse() {
+            Ok(id) => match known.insert(id, Some(object.clone())) {
+                Some(also) => also,
+                None => continue,
+            },
+            Err(_) => None,
+        };
+        malformed.push(Malformed { object, handle, also });
     }
     Ok((known, malformed))
 }

@@ -227,7 +227,8 @@ fn what_one_of_two_looks_did_not_find_is_no_difference() {
 #[test]
 fn a_handle_that_is_none_is_a_difference() {
     let (object, handle) = ("PersistentVolume/x".to_owned(), "i-1".to_owned());
-    let mut audit = Audit { malformed: vec![Malformed { object, handle }], ..Audit::default() };
+    let mut audit =
+        Audit { malformed: vec![Malformed { object, handle, also: None }], ..Audit::default() };
     assert!(!audit.agrees());
     audit.keep_common(&Audit::default());
     assert!(audit.agrees());

@@ -80,10 +80,18 @@ fn different() -> Audit {
                 ..dangling(ObjectKind::Volume, 0x11, Fault::NotAdopted, Some("old"))
             },
         ],
-        malformed: vec![Malformed {
-            object: "PersistentVolume/by-hand".to_owned(),
-            handle: "i-1234".to_owned(),
-        }],
+        malformed: vec![
+            Malformed {
+                object: "PersistentVolume/by-hand".to_owned(),
+                handle: "i-1234".to_owned(),
+                also: None,
+            },
+            Malformed {
+                object: "PersistentVolume/copied".to_owned(),
+                handle: handle(ObjectKind::Volume, 0x40).to_string(),
+                also: Some("PersistentVolume/first".to_owned()),
+            },
+        ],
         elsewhere: vec![ObjectId::new(Uuid::nil(), ObjectKind::Volume, Uuid::from_u128(1))],
         agreed_count: 4,
     }

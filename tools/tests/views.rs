@@ -575,7 +575,7 @@ fn audit() -> AuditJson {
             name: None,
             object: None,
         }],
-        malformed: vec![MalformedJson { object: name(), handle: handle() }],
+        malformed: vec![MalformedJson { object: name(), handle: handle(), also: None }],
         elsewhere: Vec::new(),
     }
 }

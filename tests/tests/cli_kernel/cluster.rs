@@ -265,6 +265,7 @@ fn an_audit_asks_the_cluster_itself() {
     let gone = web.rsplit_once('.').unwrap().0.to_owned() + ".00112233-4455-4677-8899-aabbccddeeff";
     fake.put("persistentvolumes", persistent_volume("pv-gone", &gone));
     fake.put("persistentvolumes", persistent_volume("pv-by-hand", "i-1234"));
+    fake.put("persistentvolumes", persistent_volume("pv-web-copied", &web));
     let spec = value!({"driver": "thinly.dev", "source": {"snapshotHandle": snapshot}});
     let content = value!({"metadata": {"name": "s"}, "spec": spec});
     fake.put("volumesnapshotcontents", content);
@@ -274,11 +275,16 @@ fn an_audit_asks_the_cluster_itself() {
     assert_eq!((unnamed.len(), &unnamed[0]["handle"]), (1, &db.as_str().into()));
     let dangling = answer["dangling"].as_array().unwrap();
     assert_eq!((dangling.len(), &dangling[0]["object"]), (1, &"PersistentVolume/pv-gone".into()));
-    let malformed = value!([{"object": "PersistentVolume/pv-by-hand", "handle": "i-1234"}]);
-    assert_eq!(answer["malformed"], malformed);
+    let copied = value!({
+        "object": "PersistentVolume/pv-web-copied", "handle": web, "also": "PersistentVolume/pv-web",
+    });
+    let by_hand =
+        value!({"object": "PersistentVolume/pv-by-hand", "handle": "i-1234", "also": null});
+    assert_eq!(answer["malformed"], value!([by_hand, copied]));
 
     fake.remove("persistentvolumes", "", "pv-gone");
     fake.remove("persistentvolumes", "", "pv-by-hand");
+    fake.remove("persistentvolumes", "", "pv-web-copied");
     fake.put("persistentvolumes", persistent_volume("pv-db", &db));
     let (code, answer) = audit();
     assert_eq!((code, &answer["agreed_count"]), (Some(0), &3.into()), "{answer}");

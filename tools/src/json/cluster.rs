@@ -48,12 +48,13 @@ pub struct DanglingJson {
     pub object: Option<String>,
 }
 
-/// What stands where a handle should.
+/// An object whose handle cannot be right.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "each field is described in docs/json.md")]
 pub struct MalformedJson {
     pub object: String,
     pub handle: String,
+    pub also: Option<String>,
 }
 
 impl<'a> AdoptionJson<'a> {
@@ -104,6 +105,7 @@ impl From<&Dangling> for DanglingJson {
 
 impl From<&Malformed> for MalformedJson {
     fn from(malformed: &Malformed) -> Self {
-        Self { object: malformed.object.clone(), handle: malformed.handle.clone() }
+        let Malformed { object, handle, also } = malformed.clone();
+        Self { object, handle, also }
     }
 }

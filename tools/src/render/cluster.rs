@@ -20,7 +20,7 @@ pub fn audit_page(pool: &str, audit: &Audit) -> String {
         ("Objects with their handle", audit.agreed_count.to_string()),
         ("Objects that no handle names", audit.unnamed.len().to_string()),
         ("Handles that reach nothing", audit.dangling.len().to_string()),
-        ("Objects whose handle is none", audit.malformed.len().to_string()),
+        ("Objects with a wrong handle", audit.malformed.len().to_string()),
         ("Handles of other pools", audit.elsewhere.len().to_string()),
     ]));
     page.push_str(&section("Elsewhere", audit.elsewhere.iter().map(ToString::to_string)));
@@ -45,8 +45,10 @@ fn dangling_row(dangling: &Dangling) -> Vec<String> {
 }
 
 fn malformed_row(malformed: &Malformed) -> Vec<String> {
-    let Malformed { object, handle } = malformed.clone();
-    vec![handle, super::nothing(), object, "it is no handle".to_owned()]
+    let Malformed { object, handle, also } = malformed.clone();
+    let what =
+        also.map_or_else(|| "it is no handle".to_owned(), |also| format!("{also} has it too"));
+    vec![handle, super::nothing(), object, what]
 }
 
 fn advice(pool: &str, audit: &Audit) -> Vec<String> {
@@ -74,9 +76,16 @@ fn advice(pool: &str, audit: &Audit) -> Vec<String> {
              what has them in the cluster"
         ));
     }
-    if !audit.malformed.is_empty() {
+    if audit.malformed.iter().any(|one| one.also.is_none()) {
         lines.push(
             "handles that are none: somebody wrote them by hand; `thinly adopt` prints right ones"
+                .to_owned(),
+        );
+    }
+    if audit.malformed.iter().any(|one| one.also.is_some()) {
+        lines.push(
+            "handles that two objects have: delete the one that nobody uses, and that only with its \
+             policy on Retain"
                 .to_owned(),
         );
     }
