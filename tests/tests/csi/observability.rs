@@ -146,10 +146,14 @@ fn what_volumes_hold_alone_is_what_usage_says() -> Result<()> {
     driver.stop()
 }
 
+/// What a driver serves is what is written of it. What only one serves that acts in a cluster is compared
+/// where it is made.
 fn all_are_documented(scrape: &str) -> Result<()> {
     let table = include_str!("../../../docs/metrics.md");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `thinly_"));
-    let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+    let names = rows.filter_map(|row| row.split('`').next());
+    let is_served = |name: &&str| !name.starts_with("csi_cluster_");
+    let documented: BTreeSet<&str> = names.filter(is_served).collect();
     let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE thinly_"));
     let served: BTreeSet<String> = types
         .map(|line| match line.split_once(' ') {
