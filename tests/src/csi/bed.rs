@@ -133,19 +133,27 @@ impl CsiBed {
 
     /// The same, and `filter` (as in `RUST_LOG`) says what it logs.
     pub fn start_logging(&self, filter: &str, arguments: &[&str]) -> Result<Driver> {
-        let driver = self.spawn(filter, arguments)?;
+        let driver = self.spawn(filter, arguments, None)?;
+        driver.wait_until_ready()?;
+        Ok(driver)
+    }
+
+    /// Starts the driver as one that acts in the cluster of a kubeconfig.
+    pub fn start_in_cluster(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<Driver> {
+        let arguments = [&["--cluster-controller"], arguments].concat();
+        let driver = self.spawn("info", &arguments, Some(kubeconfig))?;
         driver.wait_until_ready()?;
         Ok(driver)
     }
 
     /// Starts a driver that cannot be ready yet, and waits until it answers that.
     pub fn start_unready(&self, arguments: &[&str]) -> Result<Driver> {
-        let driver = self.spawn("info", arguments)?;
+        let driver = self.spawn("info", arguments, None)?;
         driver.wait_for("to serve", |client| client.readiness().is_ok())?;
         Ok(driver)
     }
 
-    fn spawn(&self, filter: &str, arguments: &[&str]) -> Result<Driver> {
+    fn spawn(&self, filter: &str, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<Driver> {
         let number = self.starts.get() + 1;
         self.starts.set(number);
         let log = self.directory.path().join(format!("driver.{number}.log"));
@@ -160,6 +168,7 @@ impl CsiBed {
             .arg(self.admin_socket())
             .args(arguments)
             .env("RUST_LOG", filter)
+            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

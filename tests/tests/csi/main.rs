@@ -8,6 +8,7 @@ mod capabilities;
 mod chaos;
 mod chaos_belief;
 mod chaos_client;
+mod cluster;
 mod concurrency;
 mod errors;
 mod errors_node;
