@@ -52,15 +52,16 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Listens, and warns of a directory that others may enter.
+/// Listens, and warns of a directory that others may write: they can put a socket of theirs in the place of this one.
+/// To enter it is no harm, because the socket itself is for root alone; kubelet makes directories that all may enter.
 pub(crate) fn listen(endpoint: &Endpoint) -> Result<UnixListener, SocketError> {
     let path = endpoint.path();
     let listener = thinly::socket::listen(path)?;
     let fail = |action| move |source| SocketError::Io { action, path: path.to_owned(), source };
     listener.set_nonblocking(true).map_err(fail("setting up"))?;
     let mode = path.parent().and_then(|directory| fs::metadata(directory).ok());
-    if mode.is_some_and(|mode| mode.permissions().mode() & 0o077 != 0) {
-        tracing::warn!(socket = %path.display(), "others may enter the socket's directory; 0700 is enough");
+    if mode.is_some_and(|mode| mode.permissions().mode() & 0o022 != 0) {
+        tracing::warn!(socket = %path.display(), "others may write in the socket's directory; 0700 is enough");
     }
     Ok(listener)
 }
