@@ -36,7 +36,7 @@ fn log_to_standard_error(format: LogFormat) -> anyhow::Result<()> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     match format {
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => builder.json().with_span_list(false).init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).init(),
     }
     Ok(())
