@@ -45,7 +45,7 @@ export T
 override CMD := $(value CMD)
 export CMD
 
-.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-cluster test-package test-image test-docs test-reset test-kernel deb image release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
+.PHONY: help deps build guest runner vm demo test test-native test-bed test-doc test-monitoring test-manifests test-cluster test-kubelet test-package test-image test-docs test-reset test-kernel deb image release-pool fuzz fuzz-long powercut crash soak histories mutants bench bench-quick bench-micro bench-accept bench-build bench-accounting test-instructions lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -108,6 +108,11 @@ test-manifests: deps ## the Kubernetes manifests, rendered by two kubectls: sche
 test-cluster: ## the controller and the manifests in Kubernetes' own control plane; the first time it is built, for minutes
 	cargo test --package thinly-csi --test real_cluster --no-run
 	@tools/cluster/run.sh cargo test --package thinly-csi --test real_cluster -- --ignored --test-threads=1
+
+test-kubelet: deps runner build ## image and manifests under a real kubelet, in the guest; as above, and ten minutes
+	@tools/image/deps.sh
+	@cargo build --quiet --package thinly-tests --bin thinly-kubelet
+	@GUEST='$(GUEST)' RELEASE='$(RELEASE)' WALK='$(DEBUG)/thinly-kubelet' tools/cluster/kubelet.sh
 
 deb: build ## the Debian package of the command, in $(CARGO_TARGET_DIR)/debian
 	@tools/package/deb.sh '$(RELEASE)/thinly' '$(CARGO_TARGET_DIR)/debian'

@@ -11,6 +11,7 @@ pub mod csi;
 pub mod csi_rate;
 mod disks;
 mod feature;
+pub mod kubelet;
 mod leftovers;
 pub mod log_writes;
 pub mod power_cut;

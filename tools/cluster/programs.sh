@@ -1,10 +1,12 @@
 #!/bin/bash
-# Kubernetes itself, from the last sources of it that Debian has whole, for tests: API server, controllers, scheduler.
-# The first time this takes some minutes. Prints the directory.
+# Kubernetes itself, from the last sources of it that Debian has whole, for tests: API server, controllers, scheduler,
+# kubelet, and what stands in the place of node-driver-registrar. The first time this takes some minutes. Prints the directory.
 set -euo pipefail
-. "$(dirname "$0")/../debian.sh"
-cache=${THINLY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/thinly}/cluster
-programs=(kube-apiserver kube-controller-manager kube-scheduler)
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../debian.sh"
+key=$(cat "$0" "$here/registrar.go" | sha256sum | cut -c1-16)
+cache=${THINLY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/thinly}/cluster-$key
+programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet registrar)
 
 missing=()
 command -v go >/dev/null || missing+=(golang-go)
@@ -48,6 +50,12 @@ types=$(grep --recursive --files-with-matches --include='*.go' --exclude='*_test
     cat "$scratch/openapi.log" >&2
     exit 1
 }
+# From 1.26 on kubelet names the authority "localhost" when it calls a driver. Before, it named the socket's path, which is
+# none, and which HTTP/2 libraries that look refuse: https://github.com/kubernetes/kubernetes/pull/112597
+sed -i '/return grpc.Dial(/,/^}/ s|string(addr),|string(addr), grpc.WithAuthority("localhost"),|' pkg/volume/csi/csi_client.go
+grep --quiet WithAuthority pkg/volume/csi/csi_client.go
+mkdir cmd/registrar
+cp "$here/registrar.go" cmd/registrar/main.go
 for program in "${programs[@]}"; do
     go build -o "$cache/$program" "./cmd/$program"
 done
