@@ -5,6 +5,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/offline.sh"
 mkdir "$scratch/files" "$scratch/bin"
+# What is compiled in an image is what the ignore file lets in: every member of the workspace, or cargo reads none.
+for member in $(sed -n 's/^members = \[\(.*\)\]/\1/p' "$root/Cargo.toml" | tr -d '",'); do
+    grep --quiet --line-regexp --fixed-strings "!${member%%/*}" "$root/deploy/image/Dockerfile.dockerignore" || {
+        echo "deploy/image/Dockerfile.dockerignore leaves $member out, without which nothing is compiled" >&2
+        exit 1
+    }
+done
 quietly env ARCHIVE="$scratch/thinly-csi.tar" "$here/build.sh" localhost/thinly-csi
 quietly "$here/build.sh" localhost/again
 identity() { buildah inspect --type image --format '{{.FromImageID}}' "$1"; }
