@@ -59,16 +59,28 @@ pub(crate) fn listen(endpoint: &Endpoint) -> Result<UnixListener, SocketError> {
     let listener = thinly::socket::listen(path)?;
     let fail = |action| move |source| SocketError::Io { action, path: path.to_owned(), source };
     listener.set_nonblocking(true).map_err(fail("setting up"))?;
-    let mode = path.parent().and_then(|directory| fs::metadata(directory).ok());
-    if mode.is_some_and(|mode| mode.permissions().mode() & 0o022 != 0) {
+    if path.parent().is_some_and(others_may_write) {
         tracing::warn!(socket = %path.display(), "others may write in the socket's directory; 0700 is enough");
     }
     Ok(listener)
 }
 
+fn others_may_write(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o022 != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_only_enter_is_no_harm() {
+        let directory = tempfile::tempdir().unwrap();
+        for (mode, may) in [(0o700, false), (0o755, false), (0o775, true), (0o757, true)] {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(others_may_write(directory.path()), may, "{mode:o}");
+        }
+    }
 
     #[test]
     fn endpoints_are_absolute_paths_of_unix_sockets() {
