@@ -33,11 +33,11 @@ registrar=$(sed -n 's|^ *image: \(.*/csi-node-driver-registrar:.*\)|\1|p' "$file
 image "$registrar" "$programs/registrar" /registrar '["/registrar"]'
 driver=docker.io/library/thinly-csi:latest
 quietly "$here/../image/build.sh" "$driver"
-for image in localhost/busybox:1 "$registrar" "$driver"; do
-    quietly buildah push --quiet "$image" "docker-archive:$files/images/$(basename "${image%:*}").tar:$image"
+for name in localhost/busybox:1 "$registrar" "$driver"; do
+    quietly buildah push --quiet "$name" "docker-archive:$files/images/$(basename "${name%:*}").tar:$name"
 done
 
-cp "$here/crds.yaml" "$here/node.sh" "$files"
+cp "$here/crds.yaml" "$here/node.sh" "$here/until_true.sh" "$files"
 cp "$kubectl" "$files/bin/kubectl"
 cp "$programs"/kube* "$(command -v etcd)" "$WALK" "$files/bin"
 cp "$scratch"/debian/root/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$files/bin"

@@ -3,6 +3,7 @@
 # node.sh COMMAND...
 set -euo pipefail
 files=/opt/thinly/files
+. "$files/until_true.sh"
 export NODE=/scratch/node PATH=$files/bin:/scratch/node/bin:$PATH
 mkdir -p "$NODE/bin" /var/lib/kubelet /etc/cni/net.d
 cd "$NODE"
@@ -17,18 +18,6 @@ trap tell EXIT
 # In the background and a session of its own, with its words in a file.
 begin() {
     setsid "$@" >>"$1.log" 2>&1 </dev/null &
-}
-
-until_true() {
-    local tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 600 ]; then
-            echo "it did not come up: $*" >&2
-            exit 1
-        fi
-        sleep 0.5
-    done
 }
 
 # What systemd gives a real node: mounts that containers share, a resolver, an address.

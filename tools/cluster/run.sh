@@ -3,6 +3,7 @@
 # its environment, of an administrator and of the driver on a node, and the manifests applied.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/until_true.sh"
 programs=$("$here/programs.sh")
 kubectl=$("$here/../manifests/run.sh" --kubectl)
 scratch=$(mktemp -d)
@@ -31,18 +32,6 @@ import socket, sys
 sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
 for s in sockets: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))' "$1"
-}
-
-until_true() {
-    local tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 300 ]; then
-            echo "it did not come up: $*" >&2
-            exit 1
-        fi
-        sleep 0.2
-    done
 }
 
 kubeconfig() {

@@ -38,27 +38,14 @@ fn pod(name: &str, claim: &str, is_block: bool, line: &str) -> Value {
     })
 }
 
-/// Makes a pod, without waiting for it.
-pub(super) fn ask(name: &str, claim: &str, is_block: bool, line: &str) -> Result<()> {
-    apply(&pod(name, claim, is_block, line))
-}
-
-/// Waits until a pod runs.
-pub(super) fn runs(name: &str) -> Result<()> {
+/// Makes a pod and waits until it runs.
+pub(super) fn start(name: &str, claim: &str, is_block: bool, line: &str) -> Result<()> {
+    apply(&pod(name, claim, is_block, line))?;
     until(&format!("pod {name} runs"), || {
         let pod = get("pod", name)?.with_context(|| format!("no pod {name}"))?;
         Ok(pod["status"]["phase"] == "Running")
     })
-    .or_else(|e| {
-        let told = kubectl(&["describe", "pod", name])?;
-        Err(e.context(told))
-    })
-}
-
-/// Makes a pod and waits until it runs.
-pub(super) fn start(name: &str, claim: &str, is_block: bool, line: &str) -> Result<()> {
-    ask(name, claim, is_block, line)?;
-    runs(name)
+    .or_else(|e| Err(e.context(kubectl(&["describe", "pod", name])?)))
 }
 
 /// Removes a pod; kubelet has unmounted its volumes when it is gone.
